@@ -1,0 +1,1 @@
+"""Inference Store: what models inferred, kept, browsed, filtered, exported and in time deleted."""

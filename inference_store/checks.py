@@ -1,0 +1,76 @@
+"""What `manage.py check` and the server's start refuse, each with what to set instead."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps.config import AppConfig
+from django.conf import settings
+from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
+
+SHORTEST_SECRET_KEY = 40
+
+
+@checks.register("inference_store", checks.Tags.security)
+def safe_settings(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """Settings that are unsafe wherever they are found."""
+    found: list[checks.CheckMessage] = []
+    key = settings.SECRET_KEY
+    if len(key) < SHORTEST_SECRET_KEY or len(set(key)) < 10 or "insecure" in key or "change" in key.lower():
+        found.append(
+            checks.Error(
+                "SECRET_KEY is short or a placeholder.",
+                hint="Leave it unset (one is made and kept beside the data) or set 50 random characters, "
+                "for example from `python -c 'import secrets; print(secrets.token_urlsafe(50))'`.",
+                id="inference_store.E001",
+            )
+        )
+    if any("*" in host or host.startswith(".") for host in settings.ALLOWED_HOSTS):
+        found.append(
+            checks.Error(
+                "ALLOWED_HOSTS holds a wildcard, so that any Host header would be believed.",
+                hint="Set PUBLIC_URL to the address people type, or ALLOWED_HOSTS to exact names.",
+                id="inference_store.E002",
+            )
+        )
+    if settings.DEBUG and set(settings.ALLOWED_HOSTS) - set(settings.LOOPBACK_HOSTS):
+        found.append(
+            checks.Error(
+                "DEBUG is on for hosts other than this machine: its error pages show settings and code.",
+                hint="Unset DEBUG.",
+                id="inference_store.E003",
+            )
+        )
+    if settings.PUBLIC_URL and not settings.PUBLIC_URL.startswith(("https://", "http://")):
+        found.append(
+            checks.Error(
+                "PUBLIC_URL is not an address.",
+                hint="Write it whole, for example https://inferences.example.org.",
+                id="inference_store.E004",
+            )
+        )
+    return found
+
+
+@checks.register("inference_store", checks.Tags.security, deploy=True)
+def safe_deployment(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """What a public installation needs beyond that."""
+    if settings.PUBLIC_URL.startswith("https://"):
+        return []
+    return [
+        checks.Error(
+            "PUBLIC_URL is not an https address, so that tokens and sessions would travel in the clear.",
+            hint="Set PUBLIC_URL=https://… ; secure cookies, HSTS and the allowed host follow from it.",
+            id="inference_store.E005",
+        )
+    ]
+
+
+def refuse_unsafe_settings() -> None:
+    """Raise ImproperlyConfigured, naming what to set, when the server must not serve."""
+    if errors := [found for found in safe_settings() if found.is_serious()]:
+        raise ImproperlyConfigured("\n".join(f"{found.msg} {found.hint}" for found in errors))

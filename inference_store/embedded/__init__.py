@@ -1,0 +1,1 @@
+"""The one-command default: a real PostgreSQL and a real Redis from wheels."""

@@ -1,0 +1,196 @@
+"""Settings, read from the environment. With none set: the embedded servers, loopback only.
+
+One variable makes an installation public: PUBLIC_URL, the address people type. Allowed hosts, trusted
+origins, secure cookies and HSTS follow from it. `docs/settings.md` lists every variable.
+"""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import environ
+
+from inference_store.embedded import home
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+
+# --- Where it is reached -------------------------------------------------------------------------------------
+PUBLIC_URL = env.str("PUBLIC_URL", default="")
+_public = urlsplit(PUBLIC_URL)
+LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
+DEBUG = env.bool("DEBUG", default=False)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[_public.hostname or ""] if PUBLIC_URL else LOOPBACK_HOSTS)
+# There is no default key: without the variable one is made at random and kept beside the data.
+SECRET_KEY = env.str("SECRET_KEY", default="") or home.secret_key()
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
+CSRF_TRUSTED_ORIGINS = env.list(
+    "CSRF_TRUSTED_ORIGINS", default=[f"{_public.scheme}://{_public.netloc}"] if PUBLIC_URL else []
+)
+
+# --- Applications --------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    # Not django.contrib.admin: its autodiscovery imports leaflet.admin, which asks for GDAL.
+    "django.contrib.admin.apps.SimpleAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "rest_framework",
+    "django_filters",
+    "django_htmx",
+    "leaflet",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "inference_store",
+    "dashboard",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "dashboard.middleware.content_security_policy",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+ROOT_URLCONF = "inference_store.urls"
+WSGI_APPLICATION = "inference_store.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- The database and the broker -----------------------------------------------------------------------------
+# Ours is an upper bound for one request's queries; jobs lift it for their own session.
+STATEMENT_TIMEOUT_MS = env.int("STATEMENT_TIMEOUT_MS", default=30_000)
+DATABASES = {"default": env.db_url_config(env.str("DATABASE_URL", default="") or home.database_url())}
+DATABASES["default"].setdefault("OPTIONS", {})
+DATABASES["default"]["OPTIONS"] |= {
+    "pool": {"min_size": 1, "max_size": env.int("DATABASE_POOL_SIZE", default=12), "timeout": 10},
+    "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC",
+    "application_name": "inference-store",
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+REDIS_URL = env.str("REDIS_URL", default="")
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL or home.redis_cache_url(),
+    }
+}
+CELERY_BROKER_URL = REDIS_URL or home.redis_broker_url()
+CELERY_TASK_IGNORE_RESULT = True  # a job's row is its result
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = {
+    "sweep blobs": {"task": "inference_store.sweep_blobs", "schedule": 3600.0},
+}
+
+# --- Who gets in ---------------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "inference_store.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "dashboard:login"
+LOGIN_REDIRECT_URL = "dashboard:models"
+LOGOUT_REDIRECT_URL = "dashboard:login"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+_https = _public.scheme == "https"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = _https
+SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31_536_000 if _https else 0)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _https
+# The proxy in front must set this header itself and drop a client's own (docs/settings.md).
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _https else None
+SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+
+# --- Blobs ---------------------------------------------------------------------------------------------------
+BLOB_ROOT = Path(env.str("BLOB_ROOT", default="") or home.directory() / "blobs")
+BLOB_URL_SECONDS = env.int("BLOB_URL_SECONDS", default=900)
+BLOB_MAXIMUM_BYTES = env.int("BLOB_MAXIMUM_BYTES", default=256 * 2**20)
+# Unclaimed uploads younger than this are never swept: a slow client may still be about to name its key.
+BLOB_UNCLAIMED_HOURS = env.int("BLOB_UNCLAIMED_HOURS", default=24)
+
+# --- The API -------------------------------------------------------------------------------------------------
+API_BODY_MAXIMUM_BYTES = 2 * 2**20  # a filter, a policy, one inference without its embedding
+INGEST_BODY_MAXIMUM_BYTES = 32 * 2**20
+INGEST_MAXIMUM_ITEMS = 10_000
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 2**20  # forms; the API reads its bodies itself, bounded as above
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["inference_store.api.authentication.BearerTokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["inference_store.api.parsers.ContractParser"],
+    "DEFAULT_RENDERER_CLASSES": ["inference_store.api.renderers.ContractRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "inference_store.api.errors.exception_handler",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+    "URL_FORMAT_OVERRIDE": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Inference Store",
+    "DESCRIPTION": "Store, filter, count, chart and delete what models inferred.",
+    "VERSION": "1.0.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PUBLIC": True,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "SCHEMA_PATH_PREFIX": "/api/inference-store/v1",
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+}
+
+# --- Pages ---------------------------------------------------------------------------------------------------
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = True
+STATIC_URL = "static/"
+STATIC_ROOT = Path(env.str("STATIC_ROOT", default="") or home.directory() / "static")
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+LEAFLET_CONFIG = {"TILES": [], "RESET_VIEW": False, "ATTRIBUTION_PREFIX": ""}
+
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
+    # Refusals are answered, not logged: a 404 or a 401 is the caller's news.
+    "loggers": {"django.request": {"level": "ERROR"}},
+}
