@@ -1,0 +1,1 @@
+"""What travels between client and store: pydantic models and enums, nothing else of ours, no Django."""

@@ -1,0 +1,129 @@
+"""The reference's enumerations, and which inference actions a task type knows."""
+
+from enum import Enum
+
+
+class DeleteAction(str, Enum):
+    """The selection of delete actions."""
+
+    HARD = "hard"
+    SOFT = "soft"
+
+
+class EmbeddingDistanceMetric(str, Enum):
+    """The selection of distance metrics supported by the inference store."""
+
+    COSINE = "cosine"
+    L2 = "l2"
+    NEGATIVE_DOT_PRODUCT = "negative_dot_product"
+
+
+class InferenceAction(str, Enum):
+    """The selection of inference actions relative to task types supported by the inference store."""
+
+    DETECT = "detect"
+    EMBED = "embed"
+    PREDICT = "predict"
+    PREDICT_PROBA = "predict_proba"
+
+
+class MetadataFilterOperator(str, Enum):
+    """The selection of metadata filter operators supported by the inference store."""
+
+    EQUAL = "="
+    GREATER = ">"
+    GREATER_OR_EQUAL = ">="
+    IN = "in"
+    LESS = "<"
+    LESS_OR_EQUAL = "<="
+    NOT_EQUAL = "!="
+
+
+class MetadataFilterType(str, Enum):
+    """The selection of metadata filter types supported by the inference store."""
+
+    FLOAT = "float"
+    INT = "int"
+    JSON_FLOAT = "json.float"
+    JSON_INT = "json.int"
+    JSON_STRING = "json.string"
+    STRING = "string"
+
+
+class MetadataStatisticsType(str, Enum):
+    """The selection of metadata statistics types supported by the inference store."""
+
+    FLOAT = "float"
+    INT = "int"
+    STRING = "string"
+
+
+class MetadataType(str, Enum):
+    """The selection of metadata types supported by the inference store."""
+
+    FLOAT = "float"
+    INT = "int"
+    JSON = "json"
+    STRING = "string"
+
+
+class PaginationEmbeddingSortField(str, Enum):
+    """Defines the sort field options for embedding models."""
+
+    CREATED_AT = "created_at"
+    EMBEDDING_DISTANCE = "embedding_distance"
+
+
+class PaginationGranularInferenceSortField(str, Enum):
+    """Defines the sort field options for granular inferences."""
+
+    CREATED_AT = "created_at"
+    LABEL = "label"
+    SCORE = "score"
+
+
+class PaginationSortDirection(str, Enum):
+    """Defines the sort direction options."""
+
+    ASCENDING = "asc"
+    DESCENDING = "desc"
+
+
+class PaginationSortField(str, Enum):
+    """Defines the sort field options."""
+
+    CREATED_AT = "created_at"
+
+
+class RetentionTaskState(str, Enum):
+    """Defines the retention task state options."""
+
+    COMPLETE = "complete"
+    FAILED = "failed"
+    PENDING = "pending"
+    RUNNING = "running"
+    SCHEDULED = "scheduled"
+    STOPPED = "stopped"
+
+
+class TaskType(str, Enum):
+    """The selection of task types supported by the inference store."""
+
+    IMAGE_CLASSIFICATION = "Image Classification"
+    IMAGE_EMBEDDING = "Image Embedding"
+    IMAGE_SEGMENTATION = "Image Segmentation"
+    OBJECT_DETECTION = "Object Detection"
+    ORIENTED_OBJECT_DETECTION = "Oriented Object Detection"
+    TEXT_EMBEDDING = "Text Embedding"
+
+
+ACTIONS_OF_TASK: dict[TaskType, frozenset[InferenceAction]] = {
+    TaskType.IMAGE_CLASSIFICATION: frozenset(
+        {InferenceAction.PREDICT, InferenceAction.PREDICT_PROBA, InferenceAction.EMBED}
+    ),
+    TaskType.OBJECT_DETECTION: frozenset({InferenceAction.DETECT}),
+    TaskType.ORIENTED_OBJECT_DETECTION: frozenset({InferenceAction.DETECT}),
+    TaskType.IMAGE_SEGMENTATION: frozenset({InferenceAction.PREDICT, InferenceAction.PREDICT_PROBA}),
+    TaskType.IMAGE_EMBEDDING: frozenset({InferenceAction.EMBED}),
+    TaskType.TEXT_EMBEDDING: frozenset({InferenceAction.EMBED}),
+}

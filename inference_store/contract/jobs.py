@@ -1,0 +1,99 @@
+"""Exports and retention, as they are asked for and as they are told."""
+
+from datetime import datetime
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from inference_store.contract.base import Identifier, RequestModel, ResponseModel, Text
+from inference_store.contract.enums import DeleteAction, RetentionTaskState
+from inference_store.contract.filters import BaseInferenceFilter, Pagination, TimeWindowFilter
+
+KEPT_FOR_EVER = -1
+LONGEST_AGE_HOURS = 24 * 366 * 1000
+
+
+class NewExportTaskRequest(RequestModel):
+    """What to export: (filters and include_inference_ids) less exclude_inference_ids."""
+
+    filters: BaseInferenceFilter = BaseInferenceFilter()
+    include_inference_ids: list[Identifier] = Field(default_factory=list)
+    exclude_inference_ids: list[Identifier] = Field(default_factory=list)
+    include_inferences_as_annotations: bool = False
+    include_custom_metadata: bool = False
+
+
+class ExportTask(ResponseModel):
+    """An export: its state, counts of inferences, and a presigned url once complete."""
+
+    id: str
+    progress_count: int
+    expected_count: int
+    state: str
+    presigned_url: str | None = None
+
+
+class NewRetentionPolicyRequest(RequestModel):
+    """How long to keep what, in hours since created_at; maximum_record_age -1 keeps records for ever.
+
+    maximum_blob_age is at least 0 and at most maximum_record_age. automated_interval 0: run by hand.
+    """
+
+    automated_interval: Annotated[int, Field(ge=0, le=LONGEST_AGE_HOURS)]
+    maximum_record_age: Annotated[int, Field(ge=KEPT_FOR_EVER, le=LONGEST_AGE_HOURS)]
+    maximum_blob_age: Annotated[int, Field(ge=0, le=LONGEST_AGE_HOURS)]
+    delete_action: DeleteAction = DeleteAction.SOFT
+
+    @model_validator(mode="after")
+    def _blob_within_record(self) -> Self:
+        if self.maximum_record_age != KEPT_FOR_EVER and self.maximum_blob_age > self.maximum_record_age:
+            raise ValueError("maximum_blob_age must be at most maximum_record_age")
+        return self
+
+
+class RetentionPolicy(ResponseModel):
+    """A model's retention policy."""
+
+    id: str
+    model_id: str
+    delete_action: str
+    maximum_record_age: int
+    maximum_blob_age: int
+    automated_interval: int | None = None
+    last_scheduled_at: datetime | None = None
+
+
+class NewRetentionTaskRequest(RequestModel):
+    """A retention policy to run; a dry run counts and lists, and deletes nothing."""
+
+    dry_run: bool
+    retention_policy_id: Text
+
+
+class NewGetRetentionTasksRequest(RequestModel):
+    """Which retention tasks to list."""
+
+    retention_policy_id: Text | None = None
+    state_filter: RetentionTaskState | None = None
+    time_window_filter: TimeWindowFilter | None = None
+    pagination: Pagination | None = None
+
+
+class RetentionTask(ResponseModel):
+    """A run of a retention policy: counts so far and expected, and the limits it works by."""
+
+    id: str
+    retention_policy_id: str
+    deleted_record_count: int
+    deleted_blob_count: int
+    total_record_count: int
+    total_blob_count: int
+    state: str
+    maximum_record_age_limit: datetime
+    maximum_blob_age_limit: datetime
+
+
+class RetentionTaskList(ResponseModel):
+    """Retention tasks, oldest first unless asked otherwise."""
+
+    retention_tasks: list[RetentionTask]
