@@ -1,4 +1,4 @@
-"""The one shape of an error on the wire."""
+"""The one shape of an error on the wire, and the exception that becomes it."""
 
 from inference_store.contract.base import ResponseModel
 
@@ -9,3 +9,24 @@ class ErrorBody(ResponseModel):
     error: str
     code: str
     fields: dict[str, str] = {}
+
+
+class Refusal(Exception):  # noqa: N818  (it is an answer, not a fault)
+    """A request that is refused: the HTTP status it is answered with, and the body's content."""
+
+    def __init__(self, status: int, code: str, message: str, fields: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message, self.fields = status, code, message, fields or {}
+
+    @classmethod
+    def invalid(cls, field: str, message: str) -> "Refusal":
+        """A 400 about one field."""
+        return cls(400, "invalid", f"{field}: {message}", {field: message})
+
+    @classmethod
+    def conflict(cls, message: str, fields: dict[str, str] | None = None) -> "Refusal":
+        return cls(409, "conflict", message, fields)
+
+    @classmethod
+    def not_found(cls, message: str) -> "Refusal":
+        return cls(404, "not_found", message)

@@ -1,0 +1,25 @@
+"""Embeddings, apart from inferences so that a page of those never reads vectors."""
+
+from django.db import models
+from pgvector.django import VectorField
+
+from inference_store.models.inference import Inference
+from inference_store.models.registered_model import RegisteredModel
+
+
+class Embedding(models.Model):
+    """The float32 embedding of an inference, of its model's size. No foreign key: see Entry."""
+
+    inference = models.OneToOneField(
+        Inference, primary_key=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="embedding"
+    )
+    registered_model = models.ForeignKey(
+        RegisteredModel, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    vector = VectorField()
+
+    class Meta:
+        indexes = [models.Index("registered_model", name="embedding_model")]
+
+    def __str__(self) -> str:
+        return f"embedding of {self.pk}"
