@@ -27,7 +27,10 @@ CHANGED_ONLY = """
 CHANGES = {
     "insert": ADDED,
     "delete": REMOVED,
-    "update": ADDED + CHANGED_ONLY.format(others="old_rows") + " union all " + REMOVED
+    "update": ADDED
+    + CHANGED_ONLY.format(others="old_rows")
+    + " union all "
+    + REMOVED
     + CHANGED_ONLY.format(others="new_rows"),
 }
 TABLES = {

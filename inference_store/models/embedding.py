@@ -11,7 +11,11 @@ class Embedding(models.Model):
     """The float32 embedding of an inference, of its model's size. No foreign key: see Entry."""
 
     inference = models.OneToOneField(
-        Inference, primary_key=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="embedding"
+        Inference,
+        primary_key=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        related_name="embedding",
     )
     registered_model = models.ForeignKey(
         RegisteredModel, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"

@@ -39,7 +39,11 @@ class Inference(models.Model):
     # No foreign key in the database: its check would cost each ingested row a lookup and a row lock on
     # the model. A model with inferences is not deleted (PROTECT on the project, no door deletes models).
     registered_model = models.ForeignKey(
-        RegisteredModel, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="inferences"
+        RegisteredModel,
+        on_delete=models.PROTECT,
+        db_constraint=False,
+        db_index=False,
+        related_name="inferences",
     )
     latitude_band = models.GeneratedField(
         expression=Cast(Floor(F("latitude") * LATITUDE_BANDS_PER_DEGREE), models.SmallIntegerField()),
@@ -58,6 +62,8 @@ class Inference(models.Model):
     data_storage_key = models.TextField(db_collation="C", null=True)  # noqa: DJ001  (null: no blob)
     metadata = models.JSONField(default=dict)
     data = models.TextField(null=True)  # noqa: DJ001  (null: see above)
+
+    has_list = models.BooleanField(default=False)  # a standardized list was given, perhaps an empty one
 
     objects: ClassVar[Any] = InferenceQuerySet.as_manager()
 

@@ -1,0 +1,1 @@
+"""Reads: the contract's filter in, rows, pages, counts, statistics and neighbours out."""

@@ -1,0 +1,1 @@
+"""Writes: each one transaction, effects outside the database after commit."""

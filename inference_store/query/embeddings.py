@@ -1,0 +1,72 @@
+"""Distances between stored embeddings and a query embedding."""
+
+import math
+from typing import Any
+
+import numpy as np
+import orjson
+from django.db.models import Case, F, FloatField, Q, QuerySet, Value, When
+from pgvector.django import CosineDistance, L2Distance, MaxInnerProduct
+
+from inference_store.contract.enums import EmbeddingDistanceMetric
+from inference_store.contract.errors import Refusal
+from inference_store.contract.filters import EmbeddingFilter
+from inference_store.models import Embedding, RegisteredModel
+
+DISTANCES = {
+    EmbeddingDistanceMetric.COSINE: CosineDistance,
+    EmbeddingDistanceMetric.L2: L2Distance,
+    EmbeddingDistanceMetric.NEGATIVE_DOT_PRODUCT: MaxInnerProduct,
+}
+Vector = np.ndarray[Any, np.dtype[np.float32]]
+
+
+def refuse_unfit(model: RegisteredModel, wanted: EmbeddingFilter) -> None:
+    """A query must have the size of the model's embeddings."""
+    field, size = "embedding_filters.query_embedding", len(wanted.query_embedding)
+    if model.embedding_size == 0:
+        raise Refusal.invalid(field, f"model {model.model_id!r} is registered without embeddings")
+    if size != model.embedding_size:
+        raise Refusal.invalid(
+            field, f"has {size} numbers; embeddings of {model.model_id!r} have {model.embedding_size}"
+        )
+
+
+def with_distance(queryset: QuerySet[Any], wanted: EmbeddingFilter, prefix: str = "") -> QuerySet[Any]:
+    """The rows that have an embedding, each with its `distance` in float32; cosine with a zero vector: 1."""
+    vector = f"{prefix}embedding__vector"
+    distance = DISTANCES[wanted.metric](vector, wanted.query_embedding)
+    queryset = queryset.filter(Q(**{f"{prefix}embedding__isnull": False})).annotate(raw_distance=distance)
+    not_a_number = Value("NaN", output_field=FloatField())
+    return queryset.annotate(
+        distance=Case(
+            When(raw_distance=not_a_number, then=Value(1.0)),
+            default=F("raw_distance"),
+            output_field=FloatField(),
+        )
+    )
+
+
+def finite_distance(distance: float, wanted: EmbeddingFilter, vector: Vector) -> float:
+    """The distance; computed in double precision where float32 overflowed."""
+    if math.isfinite(distance):
+        return distance
+    query, stored = np.asarray(wanted.query_embedding, np.float64), vector.astype(np.float64)
+    if wanted.metric is EmbeddingDistanceMetric.L2:
+        return float(np.linalg.norm(stored - query))
+    return float(-(stored @ query))
+
+
+def vectors(inference_ids: list[int]) -> dict[int, Vector]:
+    """The embeddings of those inferences that have one. One query."""
+    rows = Embedding.objects.filter(pk__in=inference_ids).values_list("inference_id", "vector")
+    return {key: _array(vector) for key, vector in rows}
+
+
+def _array(vector: Any) -> Vector:
+    return np.asarray(vector.to_numpy() if hasattr(vector, "to_numpy") else vector, np.float32)
+
+
+def spelled(vector: Vector) -> str:
+    """A float32 vector as JSON, each number in the fewest digits that name it."""
+    return orjson.dumps(np.ascontiguousarray(vector), option=orjson.OPT_SERIALIZE_NUMPY).decode()

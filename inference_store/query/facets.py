@@ -1,0 +1,20 @@
+"""What a model's inferences can be narrowed by: its own labels and data sources."""
+
+from django.db.models import Count
+
+from inference_store.models import Entry, Inference, RegisteredModel
+
+MOST_FACETS = 100
+
+
+def labels(model: RegisteredModel) -> list[tuple[str, int]]:
+    """The most frequent labels and how many entries carry each."""
+    rows = Entry.objects.filter(registered_model=model).values_list("label").annotate(n=Count("label"))
+    return list(rows.order_by("-n", "label")[:MOST_FACETS])
+
+
+def data_sources(model: RegisteredModel) -> list[tuple[str, int]]:
+    """The most frequent data sources and how many inferences came from each."""
+    rows = Inference.objects.filter(registered_model=model, data_source__isnull=False)
+    counted = rows.values_list("data_source").annotate(n=Count("pk"))
+    return list(counted.order_by("-n", "data_source")[:MOST_FACETS])

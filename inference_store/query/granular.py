@@ -1,0 +1,64 @@
+"""Granular rows: one per entry, with its inference."""
+
+from inference_store.contract.errors import Refusal
+from inference_store.contract.filters import (
+    DEFAULT_LIMIT,
+    DeconstructedInferenceFilter,
+    NewGetInferencesRequest,
+    Pagination,
+)
+from inference_store.contract.inferences import GranularInference, GranularInferencePage
+from inference_store.models import Entry, RegisteredModel
+from inference_store.query.embeddings import refuse_unfit, with_distance
+from inference_store.query.matching import entry_condition, matching
+from inference_store.query.order import Order, is_descending
+from inference_store.query.rows import bodies
+
+TIES = ("inference_id", "position")
+
+
+def _order(request: NewGetInferencesRequest, pagination: Pagination) -> Order:
+    sort = pagination.sort
+    if sort is None:
+        sort = "embedding_distance" if request.embedding_filters else "created_at"
+    if sort == "embedding_distance" and request.embedding_filters is None:
+        raise Refusal.invalid("pagination.sort", "embedding_distance needs embedding_filters")
+    field = {"embedding_distance": "distance", "created_at": "inference__created_at"}.get(sort, sort)
+    return Order(sort, field, TIES, is_descending(pagination), nullable=sort == "score")
+
+
+def granular_page(model: RegisteredModel, request: NewGetInferencesRequest) -> GranularInferencePage:
+    """Entries of matching inferences; labels and scores are asked of the entry itself.
+
+    Four queries at most, whatever the length.
+    """
+    pagination = request.pagination or Pagination()
+    limit, offset = pagination.limit or DEFAULT_LIMIT, pagination.offset or 0
+    order = _order(request, pagination)
+    entries = Entry.objects.filter(
+        entry_condition(request.filters.deconstructed_inference_filter or DeconstructedInferenceFilter()),
+        registered_model=model,
+        inference__in=matching(model, request.filters),
+    )
+    columns = ["inference_id", "position", "label", "score", "geometry", order.field]
+    if request.embedding_filters is not None:
+        refuse_unfit(model, request.embedding_filters)
+        entries = with_distance(entries, request.embedding_filters, prefix="inference__")
+        columns.append("distance")
+    if pagination.cursor is not None:
+        entries = order.after(entries, pagination.cursor)
+    found = list(order.apply(entries).values_list(*columns)[offset : offset + limit + 1])
+    page = found[:limit]
+    distances = {row[0]: row[-1] for row in page} if request.embedding_filters else None
+    inferences = bodies(model, list({row[0] for row in page}), distances, request.embedding_filters)
+    last = page[-1] if len(found) > limit else None
+    return GranularInferencePage.model_construct(
+        granular_inferences=[
+            GranularInference.model_construct(
+                position=row[1], label=row[2], score=row[3], geometry=row[4], inference=inferences[row[0]]
+            )
+            for row in page
+            if row[0] in inferences
+        ],
+        next_cursor=order.cursor(last[5], [last[0], last[1]]) if last else None,
+    )

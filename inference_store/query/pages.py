@@ -1,0 +1,92 @@
+"""Pages of inferences, single ones, and counts."""
+
+from django.db.models import Max, Min, OuterRef, QuerySet, Subquery
+
+from inference_store.contract.errors import Refusal
+from inference_store.contract.filters import DEFAULT_LIMIT, NewGetInferencesRequest, Pagination
+from inference_store.contract.inferences import Inference as InferenceBody
+from inference_store.contract.inferences import InferencePage
+from inference_store.contract.metadata import Metadata
+from inference_store.models import Entry, Inference, RegisteredModel
+from inference_store.query.embeddings import refuse_unfit, with_distance
+from inference_store.query.matching import matching
+from inference_store.query.order import Order, is_descending
+from inference_store.query.rows import bodies, metadata_list
+
+
+def _order(request: NewGetInferencesRequest, pagination: Pagination) -> Order:
+    sort = pagination.sort
+    if sort is None:
+        sort = "embedding_distance" if request.embedding_filters else "created_at"
+    if sort == "embedding_distance" and request.embedding_filters is None:
+        raise Refusal.invalid("pagination.sort", "embedding_distance needs embedding_filters")
+    field = {"embedding_distance": "distance", "label": "first_label", "score": "best_score"}.get(sort, sort)
+    return Order(sort, field, ("id",), is_descending(pagination), nullable=sort in ("label", "score"))
+
+
+def _sortable(queryset: QuerySet[Inference], order: Order) -> QuerySet[Inference]:
+    """With the smallest label or the highest score of each inference, where that is the order."""
+    if order.name not in ("label", "score"):
+        return queryset
+    column, best = ("label", Min("label")) if order.name == "label" else ("score", Max("score"))
+    entries = Entry.objects.filter(inference_id=OuterRef("pk")).order_by().values("inference_id")
+    return queryset.annotate(
+        **{
+            order.field: Subquery(
+                entries.annotate(best=best).values("best"), output_field=Entry._meta.get_field(column)
+            )
+        }
+    )
+
+
+def found(model: RegisteredModel, request: NewGetInferencesRequest) -> QuerySet[Inference]:
+    """What the request asks for, unordered; with distances where it brings a query embedding."""
+    queryset = matching(model, request.filters)
+    if request.embedding_filters is not None:
+        refuse_unfit(model, request.embedding_filters)
+        queryset = with_distance(queryset, request.embedding_filters)
+    return queryset
+
+
+def inference_page(model: RegisteredModel, request: NewGetInferencesRequest) -> InferencePage:
+    """One page: keys first by a narrow query, then the full rows by key. Three queries at most."""
+    pagination = request.pagination or Pagination()
+    limit, offset = pagination.limit or DEFAULT_LIMIT, pagination.offset or 0
+    order = _order(request, pagination)
+    queryset = _sortable(found(model, request), order)
+    if pagination.cursor is not None:
+        queryset = order.after(queryset, pagination.cursor)
+    columns = ["id", order.field] + (["distance"] if request.embedding_filters else [])
+    # One row more than asked for tells whether there is a next page.
+    keys = list(order.apply(queryset).values_list(*columns)[offset : offset + limit + 1])
+    page = keys[:limit]
+    distances = {key[0]: key[-1] for key in page} if request.embedding_filters else None
+    rows = bodies(model, [key[0] for key in page], distances, request.embedding_filters)
+    more = len(keys) > limit
+    return InferencePage.model_construct(
+        inferences=[rows[key[0]] for key in page if key[0] in rows],
+        next_cursor=order.cursor(page[-1][1], [page[-1][0]]) if more else None,
+    )
+
+
+def count_inferences(model: RegisteredModel, request: NewGetInferencesRequest) -> int:
+    """How many inferences match, whatever the pagination."""
+    if request.embedding_filters is not None:
+        refuse_unfit(model, request.embedding_filters)
+        return matching(model, request.filters).filter(embedding__isnull=False).count()
+    return matching(model, request.filters).count()
+
+
+def one_inference(model: RegisteredModel, inference_id: str) -> InferenceBody | None:
+    key = (
+        Inference.objects.filter(registered_model=model, inference_id=inference_id)
+        .values_list("pk", flat=True)
+        .first()
+    )
+    return bodies(model, [key]).get(key) if key is not None else None
+
+
+def metadata_of(model: RegisteredModel, inference_id: str) -> list[Metadata] | None:
+    """All metadata of one inference by key, None where there is no such inference."""
+    row = Inference.objects.filter(registered_model=model, inference_id=inference_id).only("metadata").first()
+    return None if row is None else metadata_list(row.metadata)

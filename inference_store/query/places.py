@@ -1,0 +1,93 @@
+"""Circles and rectangles on the globe as conditions that an index on latitude bands can answer."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.models import F, FloatField, Func, Q
+from django.db.models.lookups import LessThanOrEqual
+
+from inference_store.contract.filters import GeoCircle, GeolocationFilter, GeoRectangle
+from inference_store.models.inference import LATITUDE_BANDS_PER_DEGREE
+
+EARTH_RADIUS_METERS = 6_371_008.8
+MOST_BANDS = 120
+"""Latitude bands (30 degrees) up to which the index is offered; a larger area is a scan anyway."""
+MARGIN_DEGREES = 1e-7
+"""Added to a circle's bounding box, so that rounding never excludes a point on the rim."""
+
+
+class MetersFrom(Func):
+    """Great-circle distance (haversine) in meters from a fixed point."""
+
+    output_field = FloatField()
+
+    def __init__(self, latitude: float, longitude: float) -> None:
+        super().__init__(F("latitude"), F("longitude"))
+        self.point = (latitude, longitude)
+
+    def as_sql(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, Sequence[Any]]:
+        latitude, longitude = (compiler.compile(each)[0] for each in self.get_source_expressions())
+        sql = (
+            f"(2 * {EARTH_RADIUS_METERS} * asin(least(1.0, sqrt("
+            f"power(sin(radians({latitude} - %s::float8) / 2), 2) + cos(radians({latitude})) * "
+            f"cos(radians(%s::float8)) * power(sin(radians({longitude} - %s::float8) / 2), 2)))))"
+        )
+        return sql, [self.point[0], self.point[0], self.point[1]]
+
+
+def _latitudes(south: float, north: float) -> Q:
+    """Between two latitudes, by bands of the index where they are few."""
+    first, last = (math.floor(each * LATITUDE_BANDS_PER_DEGREE) for each in (south, north))
+    condition = Q(latitude__gte=south, latitude__lte=north)
+    if last - first < MOST_BANDS:
+        condition &= Q(latitude_band__in=list(range(first, last + 1)))
+    return condition
+
+
+def _around(circle: GeoCircle) -> Q:
+    """The circle's bounding box: one range of longitudes, two across the antimeridian, none at a pole."""
+    center, reach = circle.center, circle.radius / EARTH_RADIUS_METERS
+    degrees = math.degrees(reach) + MARGIN_DEGREES
+    south, north = center.latitude - degrees, center.latitude + degrees
+    box = _latitudes(max(south, -90.0), min(north, 90.0))
+    if south <= -90 or north >= 90:
+        return box  # every meridian passes near a pole
+    sine = math.sin(reach) / math.cos(math.radians(center.latitude))
+    if reach >= math.pi / 2 or sine >= 1:
+        return box
+    width = math.degrees(math.asin(sine)) * (1 + 1e-9) + MARGIN_DEGREES
+    west, east = center.longitude - width, center.longitude + width
+    if east - west >= 360:
+        return box
+    if west <= -180:
+        return box & (Q(longitude__gte=west + 360) | Q(longitude__lte=east))
+    if east >= 180:
+        return box & (Q(longitude__gte=west) | Q(longitude__lte=east - 360))
+    return box & Q(longitude__gte=west, longitude__lte=east)
+
+
+def within_circle(circle: GeoCircle) -> Q:
+    meters = MetersFrom(circle.center.latitude, circle.center.longitude)
+    return _around(circle) & Q(LessThanOrEqual(meters, circle.radius))
+
+
+def within_rectangle(rectangle: GeoRectangle) -> Q:
+    south, north = sorted((rectangle.p1.latitude, rectangle.p2.latitude))
+    west, east = sorted((rectangle.p1.longitude, rectangle.p2.longitude))
+    box = _latitudes(south, north)
+    if rectangle.crosses_antimeridian:
+        return box & (Q(longitude__lte=west) | Q(longitude__gte=east))
+    return box & Q(longitude__gte=west, longitude__lte=east)
+
+
+def located(wanted: GeolocationFilter) -> Q:
+    """In the circle and in the rectangle, whichever are given; without coordinates: nowhere."""
+    condition = Q()
+    if wanted.gps_coordinates_circle or wanted.gps_coordinates_rectangle:
+        condition &= Q(latitude__isnull=False)
+    if wanted.gps_coordinates_circle:
+        condition &= within_circle(wanted.gps_coordinates_circle)
+    if wanted.gps_coordinates_rectangle:
+        condition &= within_rectangle(wanted.gps_coordinates_rectangle)
+    return condition

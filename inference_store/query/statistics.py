@@ -1,0 +1,124 @@
+"""Statistics over metadata: histograms, values by frequency, the keys there are."""
+
+import math
+from typing import Any
+
+from django.db.models import Count, F, FloatField, Func, IntegerField, Max, Min, QuerySet, Value
+
+from inference_store.contract.enums import MetadataStatisticsType
+from inference_store.contract.errors import Refusal
+from inference_store.contract.metadata import (
+    DEFAULT_BIN_COUNT,
+    LARGEST_BIN_COUNT,
+    MetadataKeyTypeCounts,
+    MetadataStatistics,
+    NewGetMetadataStatisticsRequest,
+)
+from inference_store.models import Inference, MetadataKey, RegisteredModel
+from inference_store.query.matching import matching
+from inference_store.query.metadata_conditions import value_of
+
+MOST_VALUES = 1_000
+
+
+class Bin(Func):
+    """How many edges lie at or below the value, found by comparing with the edges themselves."""
+
+    function = "width_bucket"
+    template = "%(function)s(%(expressions)s::float8[])"
+    output_field = IntegerField()
+
+
+def key_type_counts(model: RegisteredModel) -> MetadataKeyTypeCounts:
+    """How many live inferences hold each key and type, exact right after a write. One query."""
+    counts: dict[str, dict[str, int]] = {}
+    for key, type_, count in MetadataKey.objects.counts(model):
+        counts.setdefault(key, {})[type_] = count
+    return MetadataKeyTypeCounts(counts=counts)
+
+
+def metadata_statistics(
+    model: RegisteredModel, request: NewGetMetadataStatisticsRequest
+) -> MetadataStatistics:
+    """The distribution of one key under the filters; two queries."""
+    queryset = (
+        matching(model, request.filters)
+        .annotate(value=value_of(str(request.type), request.key))
+        .filter(value__isnull=False)
+    )
+    if request.type == MetadataStatisticsType.STRING.value:
+        return _by_value(queryset)
+    return _histogram(queryset, request)
+
+
+def _by_value(queryset: QuerySet[Inference]) -> MetadataStatistics:
+    rows = queryset.values_list("value").annotate(n=Count("pk")).order_by("-n", "value")
+    found = list(rows[: MOST_VALUES + 1])
+    truncated = len(found) > MOST_VALUES
+    return MetadataStatistics(
+        count=queryset.count() if truncated else sum(n for _, n in found),
+        distribution=dict(found[:MOST_VALUES]),
+        truncated=truncated,
+    )
+
+
+def _histogram(queryset: QuerySet[Inference], request: NewGetMetadataStatisticsRequest) -> MetadataStatistics:
+    seen = queryset.aggregate(count=Count("pk"), low=Min("value"), high=Max("value"))
+    if not seen["count"]:
+        return MetadataStatistics(count=0, distribution={})
+    low, high = request.distribution_minimum_value, request.distribution_maximum_value
+    low = float(seen["low"]) if low is None else low
+    high = float(seen["high"]) if high is None else high
+    edges = bin_edges(low, high, request.distribution_bin_count, request.distribution_bin_width)
+    return MetadataStatistics(
+        count=seen["count"],
+        min=seen["low"],
+        max=seen["high"],
+        distribution=_distribution(queryset, edges) if edges else {},
+    )
+
+
+def bin_edges(low: float, high: float, count: int | None, width: float | None) -> list[float]:
+    """The edges of the bins from low to high, ascending; one edge where all values are one.
+
+    Edges that rounding makes equal are one edge: a bin never stands for nothing.
+    """
+    if low > high:
+        return []
+    if low == high:
+        return [low]
+    if width is not None:
+        bins = (high / width - low / width) if math.isinf(high - low) else (high - low) / width
+        if bins > LARGEST_BIN_COUNT:
+            raise Refusal.invalid(
+                "distribution_bin_width",
+                f"would make more than {LARGEST_BIN_COUNT:,} bins between {low!r} and {high!r}; widen it",
+            )
+        edges = [low + step * width for step in range(math.ceil(bins))]
+    else:
+        parts, span = count or DEFAULT_BIN_COUNT, high - low
+        if math.isinf(span * parts):
+            edges = [low * (1 - step / parts) + high * (step / parts) for step in range(parts)]
+        else:
+            edges = [low + span * step / parts for step in range(parts)]
+    inner = sorted({edge for edge in edges if low <= edge < high} | {low})
+    return [*inner, high]
+
+
+def _distribution(queryset: QuerySet[Inference], edges: list[float]) -> dict[str, int]:
+    low, high = edges[0], edges[-1]
+    inside = queryset.annotate(number=F("value") * Value(1.0, output_field=FloatField())).filter(
+        number__gte=low, number__lte=high
+    )
+    starts = edges[:-1] or edges
+    rows: Any = (
+        inside.annotate(bin=Bin(F("number"), Value(starts))).values_list("bin").annotate(n=Count("pk"))
+    )
+    counts = dict(rows.order_by())
+    last = len(starts) - 1
+    distribution = {}
+    for position, start in enumerate(starts):
+        end = edges[position + 1] if len(edges) > 1 else start
+        closing = "]" if position == last else ")"
+        distribution[f"[{start!r}, {end!r}{closing}"] = counts.get(position + 1, 0)
+    return distribution

@@ -1,0 +1,351 @@
+"""Inferences come in: one or ten thousand, by one path, in one transaction, all or nothing."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import orjson
+from django.db import IntegrityError, connection, transaction
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from inference_store import blobs
+from inference_store.contract.enums import ACTIONS_OF_TASK, InferenceAction, TaskType
+from inference_store.contract.errors import Refusal
+from inference_store.contract.inferences import (
+    LIST_OF_TASK,
+    NewInferenceAndMetadataCollection,
+    NewInferenceFromUploadRequest,
+    NewInferenceStorageRequest,
+)
+from inference_store.models import Blob, Embedding, Entry, Inference, RegisteredModel
+from inference_store.services.uploads import claim
+
+TRIES = 10
+"""Attempts when another writer stores one of the same ids at the same time: each lost race ends one."""
+
+MOST_UPLOADED_METADATA_BYTES = 32 * 2**20
+
+INFERENCE_COLUMNS = (
+    "id, created_at, updated_at, latitude, longitude, data_size, registered_model_id, version, has_list, "
+    "is_protected, inference_id, action, data_source, data_hash, content_digest, data_storage_key, "
+    "metadata, data"
+)
+ENTRY_COLUMNS = "inference_id, score, registered_model_id, position, label, geometry"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """All ids of a request in its order, and how many of them were new."""
+
+    inference_ids: list[str]
+    created_count: int
+
+
+def _unnamed(position: int, field: str) -> str:
+    return field
+
+
+def _by_position(position: int, field: str) -> str:
+    return f"{position}.{field}"
+
+
+def store_inference(*, model: RegisteredModel, request: NewInferenceStorageRequest) -> Stored:
+    return _store(model, [request], _unnamed)
+
+
+def store_inferences(*, model: RegisteredModel, requests: list[NewInferenceStorageRequest]) -> Stored:
+    """Store them all or none; a refusal names the item by its position."""
+    return _store(model, requests, _by_position)
+
+
+def store_from_upload(*, model: RegisteredModel, request: NewInferenceFromUploadRequest) -> Stored:
+    """Store an inference whose collection was uploaded under `metadata_storage_key`."""
+    field = "metadata_storage_key"
+    uploaded = Blob.objects.filter(
+        key=request.metadata_storage_key, registered_model=model, kind=Blob.Kind.METADATA, doomed_at=None
+    ).exclude(uploaded_at=None)
+    blob = uploaded.first()
+    if blob is None:
+        raise Refusal.invalid(field, "nothing was uploaded for this model under this key")
+    if (blob.size or 0) > MOST_UPLOADED_METADATA_BYTES:
+        raise Refusal(413, "too_large", f"The upload is larger than {MOST_UPLOADED_METADATA_BYTES:,} bytes.")
+    with blobs.open_blob(blob.key) as file:
+        content = file.read()
+    try:
+        collection = NewInferenceAndMetadataCollection.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise Refusal.invalid(
+            field, f"the upload is not an encoded collection: {where} {first['msg']}"
+        ) from None
+    return store_inference(
+        model=model,
+        request=NewInferenceStorageRequest(
+            model_id=model.model_id,
+            inference_id=request.inference_id,
+            data=collection,
+            data_storage_key=request.data_storage_key,
+            is_protected=request.is_protected,
+        ),
+    )
+
+
+def _store(
+    model: RegisteredModel, requests: list[NewInferenceStorageRequest], name: Callable[[int, str], str]
+) -> Stored:
+    for position, request in enumerate(requests):
+        try:
+            _refuse_unfit(model, request)
+        except Refusal as refusal:
+            raise _at(refusal, position, request, name) from None
+    digests = [content_digest(request) for request in requests]
+    first_of = _without_repeats(requests, digests, name)
+    for attempt in range(TRIES):
+        try:
+            with transaction.atomic():
+                created = _store_new(model, requests, digests, first_of, name)
+            return Stored([request.inference_id for request in requests], created)
+        except IntegrityError:
+            # Another writer stored one of these ids since we looked: look again.
+            if attempt == TRIES - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _at(
+    refusal: Refusal,
+    position: int,
+    request: NewInferenceStorageRequest,
+    name: Callable[[int, str], str],
+) -> Refusal:
+    """The refusal, naming the item where there are many."""
+    if name is _unnamed:
+        return refusal
+    message = f"item {position} (inference_id {request.inference_id!r}): {refusal.message}"
+    fields = {name(position, field): text for field, text in refusal.fields.items()}
+    return Refusal(refusal.status, refusal.code, message, fields or {str(position): refusal.message})
+
+
+def _refuse_unfit(model: RegisteredModel, request: NewInferenceStorageRequest) -> None:
+    """What the contract can't know: whether the inference is one of this model's."""
+    if request.model_id != model.model_id:
+        raise Refusal.invalid("model_id", f"must be the {model.model_id!r} of the path")
+    collection = request.data
+    standard = collection.metadata.standard_metadata
+    task, action = TaskType(standard.task_type), InferenceAction(standard.inference_action)
+    if task.value != model.task_type:
+        raise Refusal.invalid(
+            "data.metadata.standard_metadata.task_type", f"the model's is {model.task_type!r}"
+        )
+    if action not in ACTIONS_OF_TASK[task]:
+        allowed = ", ".join(sorted(each.value for each in ACTIONS_OF_TASK[task]))
+        raise Refusal.invalid(
+            "data.metadata.standard_metadata.inference_action", f"{task.value} knows {allowed}"
+        )
+    given, expected = collection.list_name, LIST_OF_TASK.get(task)
+    if given is not None and given != expected:
+        wanted = f"the list of {task.value} is {expected}" if expected else f"{task.value} has no list"
+        raise Refusal.invalid(f"data.{given}", wanted)
+    if collection.embedding is not None and len(collection.embedding) != (model.embedding_size or -1):
+        raise Refusal.invalid(
+            "data.embedding",
+            f"has {len(collection.embedding)} numbers; the model is registered with {model.embedding_size}",
+        )
+
+
+def content_digest(request: NewInferenceStorageRequest) -> str:
+    """SHA-256 of the request's canonical JSON without its storage key."""
+    content = request.model_dump(exclude={"data_storage_key", "created_at"}, exclude_none=True)
+    content["data"].pop("created_at", None)
+    if created_at := given_time(request):
+        content["created_at"] = created_at.isoformat()
+    try:
+        canonical = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # integers beyond 64 bits
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+    return hashlib.sha256(canonical).hexdigest()
+
+
+def given_time(request: NewInferenceStorageRequest) -> datetime | None:
+    """The created_at of an imported inference, in UTC."""
+    given = request.created_at or request.data.created_at
+    return given.astimezone(UTC) if given else None
+
+
+def _without_repeats(
+    requests: list[NewInferenceStorageRequest], digests: list[str], name: Callable[[int, str], str]
+) -> dict[str, int]:
+    """The first position of each id; the same id twice must be the same content twice."""
+    first_of: dict[str, int] = {}
+    for position, request in enumerate(requests):
+        first = first_of.setdefault(request.inference_id, position)
+        if digests[first] != digests[position]:
+            conflict = Refusal.conflict(
+                "the id is in this request with other content", {"inference_id": "repeats"}
+            )
+            raise _at(conflict, position, request, name)
+    return first_of
+
+
+def _store_new(
+    model: RegisteredModel,
+    requests: list[NewInferenceStorageRequest],
+    digests: list[str],
+    first_of: dict[str, int],
+    name: Callable[[int, str], str],
+) -> int:
+    """Store what is not stored yet and say how much that was; within the caller's transaction."""
+    stored = dict(
+        Inference.objects.filter(registered_model=model, inference_id__in=list(first_of)).values_list(
+            "inference_id", "content_digest"
+        )
+    )
+    for inference_id, digest in stored.items():
+        position = first_of[inference_id]
+        if digest != digests[position]:
+            conflict = Refusal.conflict(
+                "The id is stored with other content; use another id, or delete it first.",
+                {"inference_id": "is taken"},
+            )
+            raise _at(conflict, position, requests[position], name)
+    positions = [position for inference_id, position in first_of.items() if inference_id not in stored]
+    if not positions:
+        return 0
+    now, keys = _clock_and_keys(len(positions))
+    new = list(zip(keys, positions, strict=True))
+    for _, position in new:
+        if (created_at := given_time(requests[position])) and created_at > now:
+            raise _at(Refusal.invalid("created_at", "lies in the future"), position, requests[position], name)
+    _copy_inferences(model, [(key, requests[at], digests[at]) for key, at in new], now)
+    _copy_entries(model, [(key, requests[at]) for key, at in new])
+    _copy_embeddings(model, [(key, requests[at]) for key, at in new])
+    owners: dict[str, int] = {}
+    for key, position in new:
+        if (storage_key := requests[position].data_storage_key) is not None:
+            if storage_key in owners:
+                twice = Refusal.conflict("The storage key is named twice.", {"data_storage_key": "is taken"})
+                raise _at(twice, position, requests[position], name)
+            owners[storage_key] = key
+    claim(model=model, owners=owners)
+    return len(new)
+
+
+def _clock_and_keys(count: int) -> tuple[datetime, list[int]]:
+    """The database's clock, and so many new primary keys."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select clock_timestamp(), array_agg(nextval(pg_get_serial_sequence(%s, 'id'))) "
+            "from generate_series(1, %s)",
+            [Inference._meta.db_table, count],
+        )
+        row = cursor.fetchone()
+    return row[0], list(row[1])
+
+
+def _metadata(collection: NewInferenceAndMetadataCollection) -> dict[str, dict[str, Any]]:
+    held: dict[str, dict[str, Any]] = {}
+    for item in collection.metadata.extended_metadata:
+        held.setdefault(str(item.type), {})[item.key] = item.parsed()
+    return held
+
+
+def _spelled(vector: list[float]) -> bool:
+    """Whether float32 spells these numbers just as they were sent, so that the vector alone keeps them."""
+    rounded = orjson.dumps(np.asarray(vector, np.float32), option=orjson.OPT_SERIALIZE_NUMPY)
+    return rounded == orjson.dumps(vector)
+
+
+def _data(collection: NewInferenceAndMetadataCollection) -> tuple[int, str | None]:
+    """The version, and what `data` holds; None where nothing was given or the embedding's row spells it."""
+    if collection.list_name is not None:
+        return 2, to_json(getattr(collection, collection.list_name)).decode()
+    if collection.embedding is not None:
+        return 2, None if _spelled(collection.embedding) else to_json(collection.embedding).decode()
+    if collection.inference is not None:
+        return 1, to_json(collection.inference).decode()
+    return 1, None
+
+
+def _copy(table: str, columns: str, rows: Iterable[tuple[Any, ...]]) -> None:
+    with connection.cursor() as cursor, cursor.copy(f"copy {table} ({columns}) from stdin") as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+def _copy_inferences(
+    model: RegisteredModel, new: list[tuple[int, NewInferenceStorageRequest, str]], now: datetime
+) -> None:
+    def rows() -> Iterable[tuple[Any, ...]]:
+        for key, request, digest in new:
+            collection = request.data
+            standard = collection.metadata.standard_metadata
+            version, data = _data(collection)
+            yield (
+                key,
+                given_time(request) or now,
+                now,
+                standard.latitude,
+                standard.longitude,
+                standard.data_size,
+                model.pk,
+                version,
+                collection.list_name is not None,
+                request.is_protected,
+                request.inference_id,
+                str(standard.inference_action),
+                standard.data_source,
+                bytes.fromhex(standard.data_hash),
+                bytes.fromhex(digest),
+                request.data_storage_key,
+                to_json(_metadata(collection)).decode(),
+                data,
+            )
+
+    _copy(Inference._meta.db_table, INFERENCE_COLUMNS, rows())
+
+
+def _copy_entries(model: RegisteredModel, new: list[tuple[int, NewInferenceStorageRequest]]) -> None:
+    rows = [
+        (
+            key,
+            entry.score,
+            model.pk,
+            position,
+            entry.label,
+            None if entry.geometry is None else to_json(entry.geometry).decode(),
+        )
+        for key, request in new
+        for position, entry in enumerate(request.data.entries)
+    ]
+    if rows:
+        _copy(Entry._meta.db_table, ENTRY_COLUMNS, rows)
+
+
+def _copy_embeddings(model: RegisteredModel, new: list[tuple[int, NewInferenceStorageRequest]]) -> None:
+    """Binary COPY from one numpy array: a vector travels as int16 size, int16 0, big-endian float4s."""
+    given = [(key, request.data.embedding) for key, request in new if request.data.embedding is not None]
+    if not given:
+        return
+    size = model.embedding_size
+    row = np.dtype(
+        [
+            ("fields", ">i2"),
+            *[("id_length", ">i4"), ("id", ">i8"), ("model_length", ">i4"), ("model", ">i4")],
+            *[("length", ">i4"), ("size", ">i2"), ("unused", ">i2"), ("vector", ">f4", (size,))],
+        ]
+    )
+    rows = np.zeros(len(given), row)
+    rows["fields"], rows["id_length"], rows["model_length"], rows["model"] = 3, 8, 4, model.pk
+    rows["length"], rows["size"] = 4 + 4 * size, size
+    rows["id"] = [key for key, _ in given]
+    rows["vector"] = np.asarray([vector for _, vector in given], np.float32)
+    columns = "inference_id, registered_model_id, vector"
+    statement = f"copy {Embedding._meta.db_table} ({columns}) from stdin (format binary)"
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write(b"PGCOPY\n\xff\r\n\x00" + bytes(8) + rows.tobytes() + b"\xff\xff")

@@ -1,0 +1,44 @@
+"""Projects and models come into being."""
+
+from django.db import transaction
+
+from inference_store.contract.errors import Refusal
+from inference_store.contract.inferences import NewProjectRequest, NewRegisterModelRequest
+from inference_store.models import Membership, Project, RegisteredModel, Role, User
+
+
+@transaction.atomic
+def create_project(*, user: User, request: NewProjectRequest) -> Project:
+    """A new project with its creator as admin; staff only."""
+    if not user.is_staff:
+        raise Refusal(403, "forbidden", "Only staff create projects; ask an administrator.")
+    project, created = Project.objects.get_or_create(
+        project_id=request.project_id, defaults={"name": request.name or request.project_id}
+    )
+    if not created:
+        raise Refusal.conflict("A project of that id exists.", {"project_id": "is taken"})
+    Membership.objects.create(user=user, project=project, role=Role.ADMIN)
+    return project  # type: ignore[no-any-return]
+
+
+@transaction.atomic
+def register_model(*, user: User, request: NewRegisterModelRequest) -> tuple[RegisteredModel, bool]:
+    """The model, and whether it is new; the same content again is the same model."""
+    project = Project.objects.visible_to(user).filter(project_id=request.project_id).first()
+    if project is None:
+        raise Refusal.not_found(f"There is no project {request.project_id!r} that you may see.")
+    held = project.role_of(user)
+    if held is None or held.rank < Role.EDITOR.rank:
+        raise Refusal(403, "forbidden", f"This needs the role editor in project {request.project_id!r}.")
+    wanted = {
+        "project_id": request.project_id,
+        "task_type": str(request.task_type),
+        "embedding_size": request.embedding_size,
+    }
+    model, created = RegisteredModel.objects.get_or_create(model_id=request.model_id, defaults=wanted)
+    if any(getattr(model, name) != value for name, value in wanted.items()):
+        raise Refusal.conflict(
+            "A model of that id is registered with other content; choose another id.",
+            {"model_id": "is taken"},
+        )
+    return model, created
