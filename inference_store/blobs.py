@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -93,7 +93,7 @@ def _describe(path: Path, size: int) -> Description:
     return Description(size)
 
 
-def open_blob(key: str) -> BinaryIO:
+def open_blob(key: str) -> BufferedReader:
     """The bytes, to be closed by the caller; Refusal 404 where there are none."""
     try:
         return _path(key).open("rb")

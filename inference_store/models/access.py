@@ -52,15 +52,13 @@ class ProjectQuerySet(models.QuerySet["Project"]):
         """Projects the user is a member of; all of them for a superuser."""
         if user.is_superuser:
             return self
-        return self.filter(pk__in=Membership.objects.filter(user_id=user.pk).values("project"))
+        return self.filter(pk__in=Membership.objects.of(user).values("project"))
 
     def administered_by(self, user: User | AnonymousUser) -> "ProjectQuerySet":
         """Projects in which the user is an admin; all of them for a superuser."""
         if user.is_superuser:
             return self
-        return self.filter(
-            pk__in=Membership.objects.filter(user_id=user.pk, role=Role.ADMIN).values("project")
-        )
+        return self.filter(pk__in=Membership.objects.of(user).filter(role=Role.ADMIN).values("project"))
 
 
 class Project(models.Model):
@@ -87,8 +85,14 @@ class Project(models.Model):
         """The user's role here, None for a stranger. Costs one query, none for a superuser."""
         if user.is_superuser:
             return Role.ADMIN
-        role = Membership.objects.filter(project=self, user_id=user.pk).values_list("role", flat=True).first()
+        role = Membership.objects.of(user).filter(project=self).values_list("role", flat=True).first()
         return Role(role) if role else None
+
+
+class MembershipQuerySet(models.QuerySet["Membership"]):
+    def of(self, user: User | AnonymousUser) -> "MembershipQuerySet":
+        """The user's own; nobody's for somebody not logged in."""
+        return self.none() if user.pk is None else self.filter(user_id=user.pk)
 
 
 class Membership(models.Model):
@@ -97,6 +101,8 @@ class Membership(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=10, choices=Role.choices, default=Role.VIEWER)
+
+    objects: ClassVar[Any] = MembershipQuerySet.as_manager()
 
     class Meta:
         constraints = [

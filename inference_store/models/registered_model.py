@@ -14,7 +14,7 @@ class RegisteredModelQuerySet(models.QuerySet["RegisteredModel"]):
         """Models in projects where the user has at least that role; all for a superuser."""
         if user.is_superuser:
             return self
-        roles = Membership.objects.filter(user_id=user.pk, role__in=Role.at_least(role))
+        roles = Membership.objects.of(user).filter(role__in=Role.at_least(role))
         return self.filter(project__in=roles.values("project"))
 
 

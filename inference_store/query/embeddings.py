@@ -38,13 +38,14 @@ def with_distance(queryset: QuerySet[Any], wanted: EmbeddingFilter, prefix: str 
     distance = DISTANCES[wanted.metric](vector, wanted.query_embedding)
     queryset = queryset.filter(Q(**{f"{prefix}embedding__isnull": False})).annotate(raw_distance=distance)
     not_a_number = Value("NaN", output_field=FloatField())
-    return queryset.annotate(
+    found: QuerySet[Any] = queryset.annotate(
         distance=Case(
             When(raw_distance=not_a_number, then=Value(1.0)),
             default=F("raw_distance"),
             output_field=FloatField(),
         )
     )
+    return found
 
 
 def finite_distance(distance: float, wanted: EmbeddingFilter, vector: Vector) -> float:

@@ -1,6 +1,5 @@
 """Granular rows: one per entry, with its inference."""
 
-from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import (
     DEFAULT_LIMIT,
     DeconstructedInferenceFilter,
@@ -11,20 +10,16 @@ from inference_store.contract.inferences import GranularInference, GranularInfer
 from inference_store.models import Entry, RegisteredModel
 from inference_store.query.embeddings import refuse_unfit, with_distance
 from inference_store.query.matching import entry_condition, matching
-from inference_store.query.order import Order, is_descending
+from inference_store.query.order import order_of
 from inference_store.query.rows import bodies
 
+FIELDS = {
+    "created_at": "inference__created_at",
+    "embedding_distance": "distance",
+    "label": "label",
+    "score": "score",
+}
 TIES = ("inference_id", "position")
-
-
-def _order(request: NewGetInferencesRequest, pagination: Pagination) -> Order:
-    sort = pagination.sort
-    if sort is None:
-        sort = "embedding_distance" if request.embedding_filters else "created_at"
-    if sort == "embedding_distance" and request.embedding_filters is None:
-        raise Refusal.invalid("pagination.sort", "embedding_distance needs embedding_filters")
-    field = {"embedding_distance": "distance", "created_at": "inference__created_at"}.get(sort, sort)
-    return Order(sort, field, TIES, is_descending(pagination), nullable=sort == "score")
 
 
 def granular_page(model: RegisteredModel, request: NewGetInferencesRequest) -> GranularInferencePage:
@@ -34,7 +29,7 @@ def granular_page(model: RegisteredModel, request: NewGetInferencesRequest) -> G
     """
     pagination = request.pagination or Pagination()
     limit, offset = pagination.limit or DEFAULT_LIMIT, pagination.offset or 0
-    order = _order(request, pagination)
+    order = order_of(request, fields=FIELDS, ties=TIES, nullable={"score"})
     entries = Entry.objects.filter(
         entry_condition(request.filters.deconstructed_inference_filter or DeconstructedInferenceFilter()),
         registered_model=model,

@@ -21,7 +21,7 @@ def matching(model: RegisteredModel, filters: BaseInferenceFilter | None) -> Que
     queryset = Inference.objects.filter(registered_model=model)
     for condition in _conditions(model, filters or BaseInferenceFilter()):
         queryset = queryset.filter(condition)
-    return queryset  # type: ignore[no-any-return]
+    return queryset
 
 
 def _conditions(model: RegisteredModel, filters: BaseInferenceFilter) -> list[Condition]:

@@ -1,7 +1,6 @@
 """A MetadataFilter as a condition on the jsonb column, which is keyed by type and then key."""
 
 import re
-from collections.abc import Sequence
 from decimal import Decimal
 from functools import reduce
 from operator import or_
@@ -11,6 +10,7 @@ from django.db.models import (
     BigIntegerField,
     BooleanField,
     DecimalField,
+    Exists,
     Expression,
     F,
     Field,
@@ -34,7 +34,7 @@ from django.db.models.lookups import (
 from inference_store.contract.enums import MetadataFilterOperator
 from inference_store.contract.filters import MetadataFilter, split_path
 
-Condition: TypeAlias = "Q | Expression | Lookup[Any]"
+Condition: TypeAlias = "Q | Exists | Expression | Lookup[Any]"
 MOST_CONTAINMENTS = 50
 """Values of an `in` list up to which each is looked up in the GIN index; beyond, one pass compares."""
 
@@ -84,9 +84,9 @@ class JsonNumber(Func):
     template = "(case when jsonb_typeof(%(expressions)s) = 'number' then (%(expressions)s)::numeric end)"
     output_field: "Field[Any, Any]" = DecimalField()
 
-    def as_sql(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, Sequence[Any]]:
-        sql, params = super().as_sql(compiler, connection, **extra)
-        return sql, [*params, *params]
+    def as_sql(self, compiler: Any, connection: Any, *args: Any, **extra: Any) -> tuple[str, tuple[Any, ...]]:
+        sql, params = super().as_sql(compiler, connection, *args, **extra)
+        return sql, (*params, *params)
 
 
 class JsonText(JsonNumber):

@@ -13,7 +13,7 @@ from django.db.models.fields.tuple_lookups import TupleGreaterThan, TupleLessTha
 
 from inference_store.contract.enums import PaginationSortDirection
 from inference_store.contract.errors import Refusal
-from inference_store.contract.filters import Pagination
+from inference_store.contract.filters import NewGetInferencesRequest, Pagination
 
 
 @dataclass(frozen=True)
@@ -88,5 +88,13 @@ class Order:
         return value, ties
 
 
-def is_descending(pagination: Pagination) -> bool:
-    return pagination.direction == PaginationSortDirection.DESCENDING.value
+def order_of(
+    request: NewGetInferencesRequest, *, fields: dict[str, str], ties: tuple[str, ...], nullable: set[str]
+) -> Order:
+    """The order a request asks for: nearest first with a query embedding, else by created_at."""
+    pagination = request.pagination or Pagination()
+    name = str(pagination.sort or ("embedding_distance" if request.embedding_filters else "created_at"))
+    if name == "embedding_distance" and request.embedding_filters is None:
+        raise Refusal.invalid("pagination.sort", "embedding_distance needs embedding_filters")
+    descending = pagination.direction == PaginationSortDirection.DESCENDING.value
+    return Order(name, fields[name], ties, descending, nullable=name in nullable)

@@ -2,7 +2,6 @@
 
 from django.db.models import Max, Min, OuterRef, QuerySet, Subquery
 
-from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import DEFAULT_LIMIT, NewGetInferencesRequest, Pagination
 from inference_store.contract.inferences import Inference as InferenceBody
 from inference_store.contract.inferences import InferencePage
@@ -10,33 +9,24 @@ from inference_store.contract.metadata import Metadata
 from inference_store.models import Entry, Inference, RegisteredModel
 from inference_store.query.embeddings import refuse_unfit, with_distance
 from inference_store.query.matching import matching
-from inference_store.query.order import Order, is_descending
+from inference_store.query.order import Order, order_of
 from inference_store.query.rows import bodies, metadata_list
 
-
-def _order(request: NewGetInferencesRequest, pagination: Pagination) -> Order:
-    sort = pagination.sort
-    if sort is None:
-        sort = "embedding_distance" if request.embedding_filters else "created_at"
-    if sort == "embedding_distance" and request.embedding_filters is None:
-        raise Refusal.invalid("pagination.sort", "embedding_distance needs embedding_filters")
-    field = {"embedding_distance": "distance", "label": "first_label", "score": "best_score"}.get(sort, sort)
-    return Order(sort, field, ("id",), is_descending(pagination), nullable=sort in ("label", "score"))
+FIELDS = {
+    "created_at": "created_at",
+    "embedding_distance": "distance",
+    "label": "first_label",
+    "score": "best_score",
+}
 
 
 def _sortable(queryset: QuerySet[Inference], order: Order) -> QuerySet[Inference]:
     """With the smallest label or the highest score of each inference, where that is the order."""
     if order.name not in ("label", "score"):
         return queryset
-    column, best = ("label", Min("label")) if order.name == "label" else ("score", Max("score"))
+    best = Min("label") if order.name == "label" else Max("score")
     entries = Entry.objects.filter(inference_id=OuterRef("pk")).order_by().values("inference_id")
-    return queryset.annotate(
-        **{
-            order.field: Subquery(
-                entries.annotate(best=best).values("best"), output_field=Entry._meta.get_field(column)
-            )
-        }
-    )
+    return queryset.annotate(**{order.field: Subquery(entries.annotate(best=best).values("best"))})
 
 
 def found(model: RegisteredModel, request: NewGetInferencesRequest) -> QuerySet[Inference]:
@@ -52,7 +42,7 @@ def inference_page(model: RegisteredModel, request: NewGetInferencesRequest) -> 
     """One page: keys first by a narrow query, then the full rows by key. Three queries at most."""
     pagination = request.pagination or Pagination()
     limit, offset = pagination.limit or DEFAULT_LIMIT, pagination.offset or 0
-    order = _order(request, pagination)
+    order = order_of(request, fields=FIELDS, ties=("id",), nullable={"label", "score"})
     queryset = _sortable(found(model, request), order)
     if pagination.cursor is not None:
         queryset = order.after(queryset, pagination.cursor)

@@ -1,7 +1,6 @@
 """Circles and rectangles on the globe as conditions that an index on latitude bands can answer."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import F, FloatField, Func, Q
@@ -26,14 +25,14 @@ class MetersFrom(Func):
         super().__init__(F("latitude"), F("longitude"))
         self.point = (latitude, longitude)
 
-    def as_sql(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, Sequence[Any]]:
+    def as_sql(self, compiler: Any, connection: Any, *args: Any, **extra: Any) -> tuple[str, tuple[Any, ...]]:
         latitude, longitude = (compiler.compile(each)[0] for each in self.get_source_expressions())
         sql = (
             f"(2 * {EARTH_RADIUS_METERS} * asin(least(1.0, sqrt("
             f"power(sin(radians({latitude} - %s::float8) / 2), 2) + cos(radians({latitude})) * "
             f"cos(radians(%s::float8)) * power(sin(radians({longitude} - %s::float8) / 2), 2)))))"
         )
-        return sql, [self.point[0], self.point[0], self.point[1]]
+        return sql, (self.point[0], self.point[0], self.point[1])
 
 
 def _latitudes(south: float, north: float) -> Q:

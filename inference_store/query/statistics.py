@@ -14,7 +14,7 @@ from inference_store.contract.metadata import (
     MetadataStatistics,
     NewGetMetadataStatisticsRequest,
 )
-from inference_store.models import Inference, MetadataKey, RegisteredModel
+from inference_store.models import MetadataKey, RegisteredModel
 from inference_store.query.matching import matching
 from inference_store.query.metadata_conditions import value_of
 
@@ -41,17 +41,15 @@ def metadata_statistics(
     model: RegisteredModel, request: NewGetMetadataStatisticsRequest
 ) -> MetadataStatistics:
     """The distribution of one key under the filters; two queries."""
-    queryset = (
-        matching(model, request.filters)
-        .annotate(value=value_of(str(request.type), request.key))
-        .filter(value__isnull=False)
-    )
+    found: QuerySet[Any] = matching(model, request.filters)
+    valued = found.annotate(value=value_of(str(request.type), request.key))
+    queryset = valued.filter(value__isnull=False)
     if request.type == MetadataStatisticsType.STRING.value:
         return _by_value(queryset)
     return _histogram(queryset, request)
 
 
-def _by_value(queryset: QuerySet[Inference]) -> MetadataStatistics:
+def _by_value(queryset: QuerySet[Any]) -> MetadataStatistics:
     rows = queryset.values_list("value").annotate(n=Count("pk")).order_by("-n", "value")
     found = list(rows[: MOST_VALUES + 1])
     truncated = len(found) > MOST_VALUES
@@ -62,7 +60,7 @@ def _by_value(queryset: QuerySet[Inference]) -> MetadataStatistics:
     )
 
 
-def _histogram(queryset: QuerySet[Inference], request: NewGetMetadataStatisticsRequest) -> MetadataStatistics:
+def _histogram(queryset: QuerySet[Any], request: NewGetMetadataStatisticsRequest) -> MetadataStatistics:
     seen = queryset.aggregate(count=Count("pk"), low=Min("value"), high=Max("value"))
     if not seen["count"]:
         return MetadataStatistics(count=0, distribution={})
@@ -105,7 +103,7 @@ def bin_edges(low: float, high: float, count: int | None, width: float | None) -
     return [*inner, high]
 
 
-def _distribution(queryset: QuerySet[Inference], edges: list[float]) -> dict[str, int]:
+def _distribution(queryset: QuerySet[Any], edges: list[float]) -> dict[str, int]:
     low, high = edges[0], edges[-1]
     inside = queryset.annotate(number=F("value") * Value(1.0, output_field=FloatField())).filter(
         number__gte=low, number__lte=high

@@ -201,7 +201,7 @@ def _store_new(
     name: Callable[[int, str], str],
 ) -> int:
     """Store what is not stored yet and say how much that was; within the caller's transaction."""
-    stored = dict(
+    stored: dict[str, Any] = dict(
         Inference.objects.filter(registered_model=model, inference_id__in=list(first_of)).values_list(
             "inference_id", "content_digest"
         )

@@ -18,7 +18,7 @@ def create_project(*, user: User, request: NewProjectRequest) -> Project:
     if not created:
         raise Refusal.conflict("A project of that id exists.", {"project_id": "is taken"})
     Membership.objects.create(user=user, project=project, role=Role.ADMIN)
-    return project  # type: ignore[no-any-return]
+    return project
 
 
 @transaction.atomic
