@@ -5,7 +5,7 @@ from typing import Any
 from django.db import models
 
 
-class DigestField(models.BinaryField):  # type: ignore[type-arg]  (not subscriptable at run time)
+class DigestField(models.BinaryField):  # type: ignore[type-arg]  # not subscriptable
     """A SHA-256 as 64 hexadecimal digits in Python and 32 bytes in the database: half the index."""
 
     description = "SHA-256"
