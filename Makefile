@@ -1,0 +1,82 @@
+# What one does here; `make` alone lists it. Everything sets up what it needs first.
+
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8000
+
+VENV := .venv
+PY := $(VENV)/bin/python
+# An editable install warns about itself; nobody here needs to hear it, or about newer versions of pip.
+PIP = PYTHONWARNINGS=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore $(PY) -m pip --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help .venv up test soak lint types migrations openapi bench lock chromium
+
+help:  ## This list
+	@awk -F ':.*## ' '/^[.a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: $(VENV)/.for-up  ## Run the store: PORT=8000 HOST=127.0.0.1, DEMO=no leaves it empty
+	@exec $(PY) manage.py up --host $(HOST) --port $(PORT) $(if $(filter no,$(DEMO)),--no-demo)
+
+test: $(VENV)/.for-dev chromium  ## Run the tests: ARGS="-k filter" narrows them
+	@$(PY) -m pytest -m "not soak" $(ARGS)
+
+soak: $(VENV)/.for-dev chromium  ## Run the tests that take long
+	@$(PY) -m pytest -m soak $(ARGS)
+
+lint: $(VENV)/.for-dev  ## Check style and layout
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+types: $(VENV)/.for-dev  ## Check types
+	@$(PY) -m mypy
+
+migrations: $(VENV)/.for-dev  ## Check that no migration is missing
+	@PYTHONWARNINGS=ignore $(PY) manage.py makemigrations --check --dry-run
+
+openapi: $(VENV)/.for-dev  ## Write docs/openapi.json anew
+	@$(PY) manage.py openapi
+
+bench: $(VENV)/.for-dev  ## Measure ingest, filters and pages
+	@$(PY) -m bench $(ARGS)
+
+.venv: $(VENV)/.for-up  ## Make the environment that `make up` needs
+
+lock: $(VENV)/.made  ## Write requirements.lock anew, with the newest versions
+	@$(VENV)/bin/python -m venv --clear build/lock
+	@$(subst $(PY),build/lock/bin/python,$(PIP)) install --upgrade pip setuptools
+	@$(subst $(PY),build/lock/bin/python,$(PIP)) install --no-build-isolation --editable '.[dev]'
+	@echo '# Everything the extra "dev" installs; written by: make lock' > requirements.lock
+	@build/lock/bin/python -m pip freeze --all --exclude-editable >> requirements.lock
+	@rm -rf build/lock
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: make $(MAKECMDGOALS) PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@touch $@
+
+# pip runs twice: the second builds with what the first has put there, so that nothing unpinned is fetched.
+$(VENV)/.for-up: $(VENV)/.made pyproject.toml requirements.lock
+	@echo "Installing the store (once; about half a minute)"
+	@$(PIP) install -c requirements.lock --upgrade pip setuptools
+	@$(PIP) install -c requirements.lock --no-build-isolation --editable '.[server,embedded,demo]'
+	@touch $@
+
+$(VENV)/.for-dev: $(VENV)/.made pyproject.toml requirements.lock
+	@echo "Installing the store and what its tests need (once; about half a minute)"
+	@$(PIP) install -c requirements.lock --upgrade pip setuptools
+	@$(PIP) install -c requirements.lock --no-build-isolation --editable '.[dev]'
+	@touch $@ $(VENV)/.for-up
+
+chromium:
+	@if command -v chromium >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing Chromium for the browser tests (once)"; \
+		{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+			apt-get -qq install --yes --no-install-recommends chromium >/dev/null; } || \
+			echo "Chromium could not be installed: the browser tests are skipped."; \
+	else \
+		echo "There is no Chromium, and only root may install it: the browser tests are skipped." \
+			"On Debian: apt install chromium"; \
+	fi
