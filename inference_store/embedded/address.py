@@ -9,6 +9,8 @@ from inference_store.embedded import home
 
 def refuse_in_use(host: str, port: int) -> None:
     """Refuse, with a way out, what the web server could not listen on."""
+    if not 0 < port < 2**16:
+        raise home.UnusableError(f"There is no port {port}: choose one from 1 to 65535.")
     another = "choose another: make up PORT=8001, or manage.py up --port 8001"
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -17,11 +19,10 @@ def refuse_in_use(host: str, port: int) -> None:
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "errno", None)
-        if reason == errno.EADDRINUSE:
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
             message = f"Port {port} on {host} is in use by another program; {another}."
-        elif reason == errno.EACCES:
+        elif error.errno == errno.EACCES:
             message = f"Port {port} needs root's rights; {another}."
         else:
             message = f"Can't listen on {host}, port {port}: {error}."

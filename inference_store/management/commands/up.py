@@ -58,7 +58,7 @@ class Command(BaseCommand):
             # The pool has threads of its own, and none should be left when children are forked.
             for connection in connections.all(initialized_only=True):
                 connection.close()
-                connection.close_pool()
+                connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's has it
 
     def migrate(self) -> None:
         connection = connections["default"]

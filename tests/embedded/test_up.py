@@ -1,0 +1,178 @@
+"""`manage.py up` for real, as a person starts it."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from inference_store.embedded import home
+from tests.servers import HOME
+
+PATIENCE_SECONDS = 90
+
+
+class Up:
+    """One run of the command, its output read line by line."""
+
+    def __init__(self, state: Path, port: int) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.endswith("_URL")}
+        environment["INFERENCE_STORE_HOME"] = str(state)
+        self.url = f"http://127.0.0.1:{port}"
+        self.output = ""
+        self.process = subprocess.Popen(
+            [sys.executable, "manage.py", "up", "--no-demo", "--port", str(port)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=home.CHECKOUT,
+            env=environment,
+        )
+
+    def until(self, said: str) -> None:
+        """Read on until it has said this."""
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.output += line
+            if said in line:
+                return
+        pytest.fail(f"it ended without saying {said!r}:\n{self.output}")
+
+    def ended(self) -> int:
+        self.output += self.process.communicate(timeout=PATIENCE_SECONDS)[0]
+        return self.process.returncode
+
+    def healthy(self) -> bool:
+        try:
+            with urlopen(f"{self.url}/healthz", timeout=10) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+    def descendants(self) -> dict[int, str]:
+        """Every process below it, by id, with its command line."""
+        parents = {}
+        for entry in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                parents[int(entry.parent.name)] = int(entry.read_text().rpartition(")")[2].split()[1])
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+        below = {self.process.pid}
+        while more := {pid for pid, parent in parents.items() if parent in below} - below:
+            below |= more
+        return {pid: _command(pid) for pid in below - {self.process.pid}}
+
+
+@pytest.fixture(scope="module")
+def state() -> Iterator[Path]:
+    """One state directory for all: what the first start makes, the later ones take up."""
+    directory = Path(tempfile.mkdtemp(dir=HOME))
+    directory.chmod(0o711)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def up(state: Path, port: int) -> Iterator[Callable[[], Up]]:
+    """Starts it; whatever a test leaves running is ended."""
+    started: list[Up] = []
+
+    def start() -> Up:
+        started.append(Up(state, port))
+        return started[-1]
+
+    yield start
+    for each in started:
+        if each.process.poll() is None:
+            each.process.terminate()
+            each.ended()
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def all_gone(pids: dict[int, str]) -> bool:
+    return not any(_command(pid) == command for pid, command in pids.items() if command)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+
+
+def test_it_serves_refuses_a_second_and_stops_on_ctrl_c(up: Callable[[], Up]) -> None:
+    first = up()
+    first.until("Ready: ")
+    assert re.search(r"login +admin\n +password +\S+\n +API token +\S+", first.output)
+    assert first.healthy()
+    commands = " ".join(first.descendants().values())
+    for program in ("gunicorn", "celery.* worker", "celery.* beat", "redis-server", "bin/postgres -D"):
+        assert re.search(program, commands), program
+
+    second = up()
+    assert second.ended() == 1
+    assert f"{first.url} (process {first.process.pid})" in second.output
+
+    running = first.descendants()
+    first.process.send_signal(signal.SIGINT)
+    assert first.ended() == 0
+    assert first.output.endswith("Stopped\n")
+    assert all_gone(running)
+
+
+def test_killed_outright_it_leaves_nothing_and_comes_back_with_its_data(up: Callable[[], Up]) -> None:
+    first = up()
+    first.until("Ready: ")
+    running = first.descendants()
+    first.process.kill()
+    wait_until(lambda: all_gone(running))
+
+    began = time.monotonic()
+    second = up()
+    second.until("Ready: ")
+    assert time.monotonic() - began < 10
+    assert "API token" not in second.output  # the administrator of the first start is still there
+    assert second.healthy()
+    second.process.send_signal(signal.SIGTERM)
+    assert second.ended() == 0
+
+
+def test_servers_that_are_killed_come_back(up: Callable[[], Up]) -> None:
+    running = up()
+    running.until("Ready: ")
+    servers = {"PostgreSQL": "bin/postgres -D", "Redis": "redis-server", "web": "-m gunicorn"}
+    for name, program in servers.items():
+        os.kill(
+            min(pid for pid, command in running.descendants().items() if program in command), signal.SIGKILL
+        )
+        running.until(f"{name} started again")
+    wait_until(running.healthy)
+
+
+def test_a_port_in_use_is_said_before_anything_starts(up: Callable[[], Up], port: int, state: Path) -> None:
+    with socket.create_server(("127.0.0.1", port)):
+        refused = up()
+        assert refused.ended() == 1
+    assert f"Port {port} on 127.0.0.1 is in use" in refused.output
+    assert "started" not in refused.output
