@@ -1,0 +1,180 @@
+"""What an operation of the API is: who may call it, what it takes, what it gives, and its documentation.
+
+Each is declared once, on its handler; the access matrix, the parsing and the OpenAPI document follow.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import wraps
+from http import HTTPStatus
+from typing import Any, TypeAlias
+
+from django.conf import settings
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from pydantic import BaseModel, ValidationError
+from rest_framework.exceptions import UnsupportedMediaType
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from inference_store.api import bodies, errors
+from inference_store.api.authentication import user_of
+from inference_store.api.renderers import OneFormat
+from inference_store.contract.base import RequestModel
+from inference_store.contract.errors import ErrorBody, Refusal
+from inference_store.models import Role
+from inference_store.services import access
+
+Answer: TypeAlias = BaseModel | tuple[int, BaseModel]
+Handler: TypeAlias = Callable[..., Any]
+
+REASONS = {
+    400: "A field or parameter is unknown, missing or wrong; `fields` names each.",
+    401: "The token is missing, unknown or expired.",
+    403: "Your role in the project is too low.",
+    404: "It does not exist, or you may not see it.",
+    409: "It exists with other content, or has been used already.",
+    411: "The body came without its length.",
+    413: "The body is too large.",
+    415: "The body's content type is not one that is read here.",
+    503: "The database is away, or the query took too long; try again, or narrow the filter.",
+    507: "The disk is full.",
+}
+
+
+class Nothing(RequestModel):
+    """The body of an operation that takes none."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What the handler was declared with."""
+
+    operation_id: str
+    role: Role | None
+    takes: type[BaseModel] | None
+    query: frozenset[str]
+
+
+class StoreView(APIView):
+    """A route. Its handlers are operations."""
+
+    http_method_names = ["get", "head", "post", "put", "delete"]
+    content_negotiation_class = OneFormat
+
+
+def operation(
+    operation_id: str,
+    *,
+    gives: Any,
+    summary: str,
+    role: Role | None = None,
+    takes: type[BaseModel] | None = None,
+    created: bool = False,
+    query: Iterable[OpenApiParameter] = (),
+    any_query: bool = False,
+    limit: str = "API_BODY_MAXIMUM_BYTES",
+    raw: bool = False,
+    refuses: Iterable[int] = (),
+    tag: str = "inferences",
+    request: Any = None,
+) -> Callable[[Handler], Handler]:
+    """Declare a handler: it gets `model` (where the route names one), `body` (of type `takes`) and the rest.
+
+    With `role`, the route's `model_id` becomes the `model` that the caller must have that role for. With
+    `raw`, the handler reads the body itself. With `any_query`, it checks the query parameters itself.
+    """
+    parameters = list(query)
+    known = frozenset(parameter.name for parameter in parameters)
+    declared = Operation(operation_id, role, takes, known)
+
+    def declare(handler: Handler) -> Handler:
+        @wraps(handler)
+        def run(view: StoreView, http: Request, *args: Any, **kwargs: Any) -> Response:
+            if not any_query:
+                refuse_unknown_parameters(http, known)
+            if role is not None:
+                kwargs["model"] = access.model_for(user_of(http), kwargs.pop("model_id"), role)
+            if takes is not None:
+                kwargs["body"] = parse(http, takes, getattr(settings, limit))
+            elif not raw:
+                parse(http, Nothing, settings.API_BODY_MAXIMUM_BYTES, required=False)
+            answer = handler(view, http, *args, **kwargs)
+            if isinstance(answer, Response):
+                return answer
+            status, body = answer if isinstance(answer, tuple) else (HTTPStatus.OK, answer)
+            return Response(body, status=status)
+
+        run.operation = declared  # type: ignore[attr-defined]
+        answers = [HTTPStatus.OK, *([HTTPStatus.CREATED] if created else [])]
+        statuses = {*refuses, *_refusals(role, takes is not None or raw)}
+        return extend_schema(
+            operation_id=operation_id,
+            summary=summary,
+            description=inspect.getdoc(handler) or "",
+            tags=[tag],
+            parameters=parameters,
+            request=request or takes,
+            responses={status: _described(gives, status) for status in answers}
+            | {status: OpenApiResponse(ErrorBody, REASONS[status]) for status in sorted(statuses)},
+        )(run)
+
+    return declare
+
+
+def _refusals(role: Role | None, has_body: bool) -> set[int]:
+    """The statuses that an operation can refuse with whatever it does."""
+    statuses = {400, 503}
+    if role is not None:
+        statuses |= {401, 404}
+    if role not in (None, Role.VIEWER):
+        statuses.add(403)
+    if has_body:
+        statuses |= {411, 413, 415}
+    return statuses
+
+
+def _described(gives: Any, status: HTTPStatus) -> Any:
+    text = "It was stored." if status == HTTPStatus.CREATED else "It is so."
+    return OpenApiResponse(gives, text)
+
+
+def parameter(
+    name: str, text: str, type_: Any = OpenApiTypes.STR, required: bool = False
+) -> OpenApiParameter:
+    return OpenApiParameter(name, type_, OpenApiParameter.QUERY, required=required, description=text)
+
+
+def refuse_unknown_parameters(request: Request, known: frozenset[str]) -> None:
+    if unknown := [name for name in request.query_params if name not in known]:
+        takes = f"this takes {', '.join(sorted(known))}" if known else "this takes none"
+        message = f"unknown query parameter: {takes}"
+        raise Refusal(400, "invalid", f"{unknown[0][:200]}: {message}", dict.fromkeys(unknown[:50], message))
+
+
+def content_type(request: Request, accepted: Iterable[str] = ("application/json",)) -> str:
+    """The body's media type; 415 where it is none of the accepted."""
+    sent = (request.content_type or "").partition(";")[0].strip().lower()
+    if sent not in accepted:
+        raise UnsupportedMediaType(
+            sent, f"Send the body with Content-Type: {' or '.join(accepted)}, not {sent[:100] or 'none'}."
+        )
+    return sent
+
+
+def parse(request: Request, takes: type[BaseModel], limit: int, required: bool = True) -> BaseModel:
+    """The body as that model, or a refusal that names what is wrong."""
+    pieces = bodies.chunks(request._request, limit)
+    if required:
+        content_type(request)
+    body = bytearray()
+    for piece in pieces:
+        body += piece
+    if not body and not required:
+        return takes()
+    try:
+        return takes.model_validate_json(body)
+    except ValidationError as error:
+        raise errors.refusal_of(error, body) from None
