@@ -23,13 +23,16 @@ class Blob(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     uploaded_at = models.DateTimeField(null=True)
     doomed_at = models.DateTimeField(null=True)
-    inference_id = models.BigIntegerField(null=True, unique=True)  # its owner
+    inference_id = models.BigIntegerField(null=True)  # its owner
     size = models.BigIntegerField(null=True)
     media_type = models.CharField(max_length=100, default="application/octet-stream")
     width = models.PositiveIntegerField(null=True)
     height = models.PositiveIntegerField(null=True)
 
     class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["inference_id", "kind"], name="one_blob_of_a_kind"),
+        ]
         indexes = [
             # The hourly sweep: what nobody owns, oldest first.
             models.Index("created_at", name="blob_unclaimed", condition=Q(inference_id__isnull=True)),

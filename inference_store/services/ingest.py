@@ -84,20 +84,21 @@ def store_from_upload(*, model: RegisteredModel, request: NewInferenceFromUpload
         raise Refusal.invalid(
             field, f"the upload is not an encoded collection: {where} {first['msg']}"
         ) from None
-    return store_inference(
-        model=model,
-        request=NewInferenceStorageRequest(
-            model_id=model.model_id,
-            inference_id=request.inference_id,
-            data=collection,
-            data_storage_key=request.data_storage_key,
-            is_protected=request.is_protected,
-        ),
+    whole = NewInferenceStorageRequest(
+        model_id=model.model_id,
+        inference_id=request.inference_id,
+        data=collection,
+        data_storage_key=request.data_storage_key,
+        is_protected=request.is_protected,
     )
+    return _store(model, [whole], _unnamed, metadata_storage_key=blob.key)
 
 
 def _store(
-    model: RegisteredModel, requests: list[NewInferenceStorageRequest], name: Callable[[int, str], str]
+    model: RegisteredModel,
+    requests: list[NewInferenceStorageRequest],
+    name: Callable[[int, str], str],
+    metadata_storage_key: str | None = None,
 ) -> Stored:
     for position, request in enumerate(requests):
         try:
@@ -109,8 +110,10 @@ def _store(
     for attempt in range(TRIES):
         try:
             with transaction.atomic():
-                created = _store_new(model, requests, digests, first_of, name)
-            return Stored([request.inference_id for request in requests], created)
+                keys = _store_new(model, requests, digests, first_of, name)
+                if metadata_storage_key is not None and keys:
+                    claim(model=model, owners={metadata_storage_key: keys[0]}, kind=Blob.Kind.METADATA)
+            return Stored([request.inference_id for request in requests], len(keys))
         except IntegrityError:
             # Another writer stored one of these ids since we looked: look again.
             if attempt == TRIES - 1:
@@ -199,8 +202,8 @@ def _store_new(
     digests: list[str],
     first_of: dict[str, int],
     name: Callable[[int, str], str],
-) -> int:
-    """Store what is not stored yet and say how much that was; within the caller's transaction."""
+) -> list[int]:
+    """Store what is not stored yet; its primary keys. Within the caller's transaction."""
     stored: dict[str, Any] = dict(
         Inference.objects.filter(registered_model=model, inference_id__in=list(first_of)).values_list(
             "inference_id", "content_digest"
@@ -216,7 +219,7 @@ def _store_new(
             raise _at(conflict, position, requests[position], name)
     positions = [position for inference_id, position in first_of.items() if inference_id not in stored]
     if not positions:
-        return 0
+        return []
     now, keys = _clock_and_keys(len(positions))
     new = list(zip(keys, positions, strict=True))
     for _, position in new:
@@ -233,7 +236,7 @@ def _store_new(
                 raise _at(twice, position, requests[position], name)
             owners[storage_key] = key
     claim(model=model, owners=owners)
-    return len(new)
+    return keys
 
 
 def _clock_and_keys(count: int) -> tuple[datetime, list[int]]:

@@ -41,17 +41,21 @@ def _writable(rows: QuerySet[Blob]) -> Blob:
     return blob
 
 
-def claim(*, model: RegisteredModel, owners: dict[str, int], field: str = "data_storage_key") -> None:
+FIELD_OF_KIND = {Blob.Kind.DATA: "data_storage_key", Blob.Kind.METADATA: "metadata_storage_key"}
+
+
+def claim(*, model: RegisteredModel, owners: dict[str, int], kind: Blob.Kind = Blob.Kind.DATA) -> None:
     """Give each storage key its inference, within the caller's transaction.
 
     400 for a key that is another model's or was never uploaded; 409 for one that has an owner.
     """
     if not owners:
         return
+    field = FIELD_OF_KIND[kind]
     rows = {
         blob.key: blob
         for blob in Blob.objects.select_for_update()
-        .filter(key__in=list(owners), registered_model=model, kind=Blob.Kind.DATA)
+        .filter(key__in=list(owners), registered_model=model, kind=kind)
         .order_by("key")
     }
     for key, owner in owners.items():
