@@ -27,10 +27,11 @@ class MetersFrom(Func):
 
     def as_sql(self, compiler: Any, connection: Any, *args: Any, **extra: Any) -> tuple[str, tuple[Any, ...]]:
         latitude, longitude = (compiler.compile(each)[0] for each in self.get_source_expressions())
+        # sind(180) and cosd(90) are exactly 0: -180 and 180, and all longitudes of a pole, are one point.
         sql = (
             f"(2 * {EARTH_RADIUS_METERS} * asin(least(1.0, sqrt("
-            f"power(sin(radians({latitude} - %s::float8) / 2), 2) + cos(radians({latitude})) * "
-            f"cos(radians(%s::float8)) * power(sin(radians({longitude} - %s::float8) / 2), 2)))))"
+            f"power(sind(({latitude} - %s::float8) / 2), 2) + cosd({latitude}) * "
+            f"cosd(%s::float8) * power(sind(({longitude} - %s::float8) / 2), 2)))))"
         )
         return sql, (self.point[0], self.point[0], self.point[1])
 

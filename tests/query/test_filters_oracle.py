@@ -1,0 +1,172 @@
+"""Random filters over random inferences: lists, counts, granular rows and deletes agree with brute force.
+
+A failure names its seed and the fewest conditions that still disagree.
+"""
+
+import math
+import random
+
+import pytest
+from django.db import transaction
+
+from inference_store.contract.filters import BaseInferenceFilter, GeolocationFilter, NewGetInferencesRequest
+from inference_store.query import granular, pages
+from inference_store.query.matching import matching
+from inference_store.services import deletion
+from tests import oracle
+from tests.making import make_model, make_request, store
+from tests.query import random_data
+
+pytestmark = pytest.mark.django_db
+DATA_SETS, INFERENCES, FILTERS = 50, 60, 200
+
+
+def asked(filters, sort, descending):
+    direction = "desc" if descending else "asc"
+    pagination = {"sort": sort, "direction": direction, "limit": 1000}
+    return NewGetInferencesRequest.model_validate({"filters": filters, "pagination": pagination})
+
+
+def listed(model, filters, sort="created_at", descending=False):
+    page = pages.inference_page(model, asked(filters, sort, descending))
+    return [inference.inference_id for inference in page.inferences]
+
+
+def granular_rows(model, filters, sort, descending):
+    page = granular.granular_page(model, asked(filters, sort, descending))
+    return [
+        (row.inference.inference_id, row.position, row.label, row.score) for row in page.granular_inferences
+    ]
+
+
+def deleted(model, filters):
+    """The ids that a delete with this filter takes, and takes back."""
+    with transaction.atomic():
+        ids = deletion.delete_matching(model=model, filters=filters)
+        left = listed(model, BaseInferenceFilter())
+        transaction.set_rollback(True)
+    return ids, left
+
+
+def fewest(model, requests, chosen):
+    """The conditions without those that the disagreement does not need, and the ids in dispute."""
+
+    def dispute(some):
+        filters = random_data.as_filter(some)
+        expected = {each.inference_id for each in oracle.matching(requests, filters)}
+        return expected ^ set(listed(model, filters))
+
+    for condition in list(chosen):
+        rest = [each for each in chosen if each is not condition]
+        if rest and dispute(rest):
+            chosen = rest
+    disputed = dispute(chosen)
+    return chosen, [
+        each.model_dump_json(exclude_none=True) for each in requests if each.inference_id in disputed
+    ]
+
+
+@pytest.mark.parametrize("seed", range(DATA_SETS))
+def test_filters_agree_with_brute_force(seed):
+    rng = random.Random(seed)
+    model, other = make_model(), make_model()
+    requests = [random_data.random_request(rng, model, number) for number in range(INFERENCES)]
+    store(model, *requests)
+    store(other, *(random_data.random_request(rng, other, number) for number in range(5)))
+    hits = judged = 0
+    for turn in range(FILTERS):
+        chosen = random_data.conditions(rng, requests)
+        filters = random_data.as_filter(chosen)
+        sort, descending = rng.choice(["created_at", "label", "score"]), rng.random() < 0.5
+        try:
+            expected = oracle.ordered_ids(requests, filters, sort, descending)
+        except oracle.Unclear:
+            continue
+        judged += 1
+        hits += bool(expected)
+        found = listed(model, filters, sort, descending)
+        if set(found) != set(expected):
+            pytest.fail(f"seed {seed}, filter {turn}: disagree on {fewest(model, requests, chosen)}")
+        assert found == expected, f"seed {seed}, filter {turn}: order by {sort}, {descending=}, {chosen}"
+        count = pages.count_inferences(model, asked(filters, sort, descending))
+        assert count == len(expected), f"seed {seed}, filter {turn}: {chosen}"
+        if turn % 4 == 0:
+            rows = oracle.granular_rows(requests, filters, sort, descending)
+            assert granular_rows(model, filters, sort, descending) == rows, f"seed {seed}: {sort} {chosen}"
+        if turn % 20 == 0:
+            gone, left = deleted(model, filters)
+            assert sorted(gone) == sorted(expected), f"seed {seed}, filter {turn}: {chosen}"
+            assert set(left) == {each.inference_id for each in requests} - set(gone)
+    assert judged > FILTERS * 0.9
+    assert FILTERS * 0.15 < hits < FILTERS * 0.95, "the filters are not apt to tell right from wrong"
+
+
+def test_places_agree_with_brute_force():
+    rng = random.Random(4)
+    model = make_model()
+    points = [(random_data.latitude(rng), random_data.longitude(rng)) for _ in range(300)]
+    points += [(90.0, lon) for lon in (-180, 0, 77.7)] + [(-90.0, lon) for lon in (180, 0, 77.7)]
+    points += [(lat, lon) for lat in (0.0, 45.0, -89.5) for lon in (-180.0, 180.0)]
+    requests = [make_request(model, str(number), place=at) for number, at in enumerate(points)]
+    requests.append(make_request(model, "nowhere"))
+    store(model, *requests)
+    judged = 0
+    for turn in range(10_000):
+        if turn % 2:
+            wanted = GeolocationFilter(gps_coordinates_circle=random_data.circle(rng, points))
+        else:
+            wanted = GeolocationFilter(gps_coordinates_rectangle=random_data.rectangle(rng, points))
+        expected, unclear = set(), set()
+        for request in requests:
+            try:
+                if oracle.located(request, wanted):
+                    expected.add(request.inference_id)
+            except oracle.Unclear:
+                unclear.add(request.inference_id)
+        filters = BaseInferenceFilter(location_filter=wanted)
+        found = set(matching(model, filters).values_list("inference_id", flat=True))
+        differ = (found ^ expected) - unclear
+        assert not differ, f"case {turn}: {wanted!r}: {[points[int(each)] for each in differ]}"
+        judged += len(requests) - len(unclear)
+    assert judged > 3_000_000
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [((90, 0), (90, 77)), ((-90, -180), (-90, 3)), ((12.5, 180), (12.5, -180)), ((0, -180), (-0.0, 180))],
+)
+def test_two_names_of_one_point_are_no_distance_apart(one, other):
+    model = make_model()
+    store(model, make_request(model, "here", place=other))
+    circle = {"center": {"latitude": one[0], "longitude": one[1]}, "radius": 0}
+    filters = BaseInferenceFilter(location_filter={"gps_coordinates_circle": circle})
+    assert listed(model, filters) == ["here"]
+
+
+def test_half_the_circumference_reaches_the_antipode():
+    model = make_model()
+    store(model, make_request(model, "antipode", place=(-12.5, -170)))
+    center = {"latitude": 12.5, "longitude": 10}
+    for radius, ids in [(math.pi * oracle.EARTH_RADIUS + 1, ["antipode"]), (2e7, [])]:
+        circle = {"center": center, "radius": radius}
+        assert listed(model, BaseInferenceFilter(location_filter={"gps_coordinates_circle": circle})) == ids
+
+
+def test_a_filter_with_nothing_set_restricts_nothing():
+    model = make_model()
+    store(model, make_request(model, "a"), make_request(model, "b", entries=[{"label": "x"}]))
+    assert listed(model, random_data.nothing_asked()) == ["a", "b"]
+    assert listed(
+        model, BaseInferenceFilter(metadata_filter=[], location_filter={}, time_window_filter={})
+    ) == [
+        "a",
+        "b",
+    ]
+
+
+def test_a_hundred_thousand_values_are_answered():
+    model = make_model()
+    store(model, make_request(model, "a", metadata=[("k", "string", "v7")]), make_request(model, "b"))
+    values = "[" + ", ".join(f"v{number}" for number in range(100_000)) + "]"
+    wanted = {"key": "k", "type": "string", "operator": "in", "value": values}
+    assert listed(model, BaseInferenceFilter(metadata_filter=[wanted])) == ["a"]
