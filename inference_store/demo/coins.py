@@ -156,6 +156,6 @@ MODEL = DemoModel(
     "desk-scanner",
     TaskType.ORIENTED_OBJECT_DETECTION,
     InferenceAction.DETECT,
-    count=300,
+    count=280,
     samples=samples,
 )

@@ -55,7 +55,12 @@ def detect(picture: Picture) -> list[dict[str, Any]]:
     tall, wide = gray.shape
     small = cv2.resize(gray, (wide // SHRINKING, tall // SHRINKING), interpolation=cv2.INTER_AREA)
     found = cascade.detect_multi_scale(
-        img=small, scale_factor=1.2, step_ratio=1, min_size=(24, 24), max_size=(90, 90), min_neighbor_number=2
+        img=small,
+        scale_factor=1.25,
+        step_ratio=1,
+        min_size=(28, 28),
+        max_size=(90, 90),
+        min_neighbor_number=2,
     )
     if not found:
         return []
@@ -126,5 +131,5 @@ def samples(count: int) -> Iterator[Sample]:
 
 
 MODEL = DemoModel(
-    "face-finder", TaskType.OBJECT_DETECTION, InferenceAction.DETECT, count=320, samples=samples
+    "face-finder", TaskType.OBJECT_DETECTION, InferenceAction.DETECT, count=240, samples=samples
 )

@@ -56,7 +56,7 @@ MODEL = DemoModel(
     "patch-embedder",
     TaskType.IMAGE_EMBEDDING,
     InferenceAction.EMBED,
-    count=560,
+    count=540,
     samples=samples,
     embedding_size=EMBEDDING_SIZE,
 )

@@ -104,5 +104,5 @@ def samples(count: int) -> Iterator[Sample]:
 
 
 MODEL = DemoModel(
-    "tissue-segmenter", TaskType.IMAGE_SEGMENTATION, InferenceAction.PREDICT, count=260, samples=samples
+    "tissue-segmenter", TaskType.IMAGE_SEGMENTATION, InferenceAction.PREDICT, count=220, samples=samples
 )

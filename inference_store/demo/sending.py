@@ -17,6 +17,7 @@ from inference_store.demo.places import DAYS, today
 
 SPAN = timedelta(days=DAYS)
 UPLOADERS = 6
+PART = 150
 WAITING = 4 * UPLOADERS
 """Inputs that are made ahead of their upload."""
 
@@ -73,8 +74,12 @@ def send(model: DemoModel, project: str, there: Stored, start: datetime, scale: 
     if there.numbers.issuperset(range(count)):
         return Sent(count, 0)
     missing = (sample for sample in model.samples(count) if sample.number not in there.numbers)
-    requests = [_uploaded(model, sample, key, start) for sample, key in _uploads(model, missing)]
-    return Sent(count, len(inference.create_inferences(model.model_id, requests)))
+    requests = (_uploaded(model, sample, key, start) for sample, key in _uploads(model, missing))
+    new = 0
+    # In parts, so that there is something to look at soon, and an interruption loses little.
+    while part := list(islice(requests, PART)):
+        new += len(inference.create_inferences(model.model_id, part))
+    return Sent(count, new)
 
 
 def total(model: DemoModel) -> int:

@@ -105,7 +105,7 @@ MODEL = DemoModel(
     "sentence-embedder",
     TaskType.TEXT_EMBEDDING,
     InferenceAction.EMBED,
-    count=520,
+    count=500,
     samples=samples,
     embedding_size=EMBEDDING_SIZE,
 )

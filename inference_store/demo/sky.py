@@ -82,4 +82,4 @@ def samples(count: int) -> Iterator[Sample]:
         )
 
 
-MODEL = DemoModel("sky-survey", TaskType.OBJECT_DETECTION, InferenceAction.DETECT, count=160, samples=samples)
+MODEL = DemoModel("sky-survey", TaskType.OBJECT_DETECTION, InferenceAction.DETECT, count=120, samples=samples)

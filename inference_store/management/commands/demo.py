@@ -1,5 +1,6 @@
 """`manage.py demo`: real inferences of real models, sent to a running store through its SDK."""
 
+import logging
 import time
 from argparse import ArgumentParser
 from datetime import UTC, datetime
@@ -35,6 +36,8 @@ class Command(BaseCommand):
             from inference_store.demo.catalogue import MODELS
         except ImportError as error:
             raise CommandError(f"{EXTRA} ({error})") from error
+        # A line a request would bury a line a model.
+        logging.getLogger("httpx").setLevel(logging.WARNING)
         try:
             connection.connect(options["url"], options["token"])
             self._run(MODELS, options["project"], options["scale"])
