@@ -32,7 +32,7 @@ types: $(VENV)/.for-dev  ## Check types
 	@$(PY) -m mypy
 
 migrations: $(VENV)/.for-dev  ## Check that no migration is missing
-	@PYTHONWARNINGS=ignore $(PY) manage.py makemigrations --check --dry-run
+	@$(PY) -m pytest -q tests/test_migrations.py
 
 openapi: $(VENV)/.for-dev  ## Write docs/openapi.json anew
 	@$(PY) manage.py openapi

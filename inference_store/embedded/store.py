@@ -40,7 +40,10 @@ class Store:
         self.demo = demo
         self.say = say
         self.supervisor = Supervisor(say)
-        self.environment = os.environ | {"INFERENCE_STORE_HOME": str(home.directory())}
+        self.environment = os.environ | {
+            "INFERENCE_STORE_HOME": str(home.directory()),
+            "PYTHONUNBUFFERED": "1",  # what the demo and the logs say is seen when it is said
+        }
 
     def run(self) -> None:
         """Run until a signal says stop."""
@@ -60,7 +63,10 @@ class Store:
     def _start(self) -> None:
         self.say(f"Starting, with data in {home.directory()}")
         if not os.environ.get("DATABASE_URL"):
-            self.supervisor.start(Postgres())
+            postgres = Postgres()
+            if not postgres.directory.is_relative_to(home.directory()):
+                self.say(f"The database lies in {postgres.directory}, where PostgreSQL may go without root")
+            self.supervisor.start(postgres)
         if not os.environ.get("REDIS_URL"):
             self.supervisor.start(Redis())
         self.prepare()

@@ -3,15 +3,17 @@
 import hashlib
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
+from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
-from django.db import connections
+from django.db import OperationalError, connections
 from django.db.migrations.executor import MigrationExecutor
+from redis.exceptions import RedisError
 
 from inference_store.checks import refuse_unsafe_settings
 from inference_store.embedded import home
@@ -41,8 +43,15 @@ class Command(BaseCommand):
                 say=self.say,
             ).run()
         except (home.UnusableError, DiedError, ImproperlyConfigured) as error:
-            self.stderr.write(str(error))
-            raise SystemExit(1) from None
+            self.refuse(str(error))
+        except OperationalError as error:
+            self.refuse(f"The database does not answer (DATABASE_URL): {error}")
+        except RedisError as error:
+            self.refuse(f"Redis does not answer (REDIS_URL): {error}")
+
+    def refuse(self, message: str) -> NoReturn:
+        self.stderr.write(message)
+        raise SystemExit(1) from None
 
     def say(self, line: str) -> None:
         self.stdout.write(f"{time.strftime('%H:%M:%S')}  {line}")
@@ -51,6 +60,7 @@ class Command(BaseCommand):
     def prepare(self) -> None:
         """Bring the database, the static files and the first administrator up to date."""
         try:
+            cache.get("")  # refuses now rather than at the first job, if there is no Redis
             self.migrate()
             self.collect_static()
             call_command("bootstrap")
