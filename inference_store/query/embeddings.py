@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import orjson
-from django.db.models import Case, F, FloatField, Q, QuerySet, Value, When
-from pgvector.django import CosineDistance, L2Distance, MaxInnerProduct
+from django.db.models import Case, F, FloatField, Func, Q, QuerySet, Value, When
+from django.db.models.functions import Greatest
+from pgvector.django import CosineDistance, L2Distance, MaxInnerProduct, VectorField
 
 from inference_store.contract.enums import EmbeddingDistanceMetric
 from inference_store.contract.errors import Refusal
@@ -33,19 +34,37 @@ def refuse_unfit(model: RegisteredModel, wanted: EmbeddingFilter) -> None:
 
 
 def with_distance(queryset: QuerySet[Any], wanted: EmbeddingFilter, prefix: str = "") -> QuerySet[Any]:
-    """The rows that have an embedding, each with its `distance` in float32; cosine with a zero vector: 1."""
+    """The rows that have an embedding, each with its `distance` in float32."""
     vector = f"{prefix}embedding__vector"
     distance = DISTANCES[wanted.metric](vector, wanted.query_embedding)
-    queryset = queryset.filter(Q(**{f"{prefix}embedding__isnull": False})).annotate(raw_distance=distance)
-    not_a_number = Value("NaN", output_field=FloatField())
-    found: QuerySet[Any] = queryset.annotate(
+    queryset = queryset.filter(Q(**{f"{prefix}embedding__isnull": False}))
+    found: QuerySet[Any]
+    if wanted.metric is not EmbeddingDistanceMetric.COSINE:
+        found = queryset.annotate(distance=distance)
+        return found
+    # Where a squared length leaves float32's range, the plain distance reads NaN or one of these.
+    doubtful = [Value("NaN", output_field=FloatField()), Value(0.0), Value(1.0), Value(2.0)]
+    product = MaxInnerProduct(Unit(F(vector)), _unit(wanted.query_embedding))
+    found = queryset.annotate(raw_distance=distance).annotate(
         distance=Case(
-            When(raw_distance=not_a_number, then=Value(1.0)),
+            When(raw_distance__in=doubtful, then=Greatest(Value(0.0), Value(1.0) + product)),
             default=F("raw_distance"),
             output_field=FloatField(),
         )
     )
     return found
+
+
+class Unit(Func):
+    """The vector at length 1, its length taken in double precision; a zero vector stays zero."""
+
+    function = "l2_normalize"
+    output_field = VectorField()
+
+
+def _unit(vector: list[float]) -> list[float]:
+    length = math.hypot(*vector)
+    return [each / length for each in vector] if length else vector
 
 
 def finite_distance(distance: float, wanted: EmbeddingFilter, vector: Vector) -> float:

@@ -73,8 +73,9 @@ class Order:
                 value = datetime.fromisoformat(value)
                 value.astimezone()
             elif self.name == "label":
-                if not (value is None or isinstance(value, str)) or "\x00" in (value or ""):
-                    raise TypeError
+                # A lone surrogate can't be encoded.
+                if value is not None and b"\x00" in value.encode():
+                    raise ValueError
             elif value is not None:
                 value = float(value)
             if len(ties) != len(self.ties) or not all(type(tie) is int and abs(tie) < 2**63 for tie in ties):

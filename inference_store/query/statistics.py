@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from django.db.models import Count, F, FloatField, Func, IntegerField, Max, Min, QuerySet, Value
+from django.db.models import Count, F, Func, IntegerField, Max, Min, QuerySet, Value
 
 from inference_store.contract.enums import MetadataStatisticsType
 from inference_store.contract.errors import Refusal
@@ -16,7 +16,7 @@ from inference_store.contract.metadata import (
 )
 from inference_store.models import MetadataKey, RegisteredModel
 from inference_store.query.matching import matching
-from inference_store.query.metadata_conditions import value_of
+from inference_store.query.metadata_conditions import AsFloat, value_of
 
 MOST_VALUES = 1_000
 
@@ -105,9 +105,8 @@ def bin_edges(low: float, high: float, count: int | None, width: float | None) -
 
 def _distribution(queryset: QuerySet[Any], edges: list[float]) -> dict[str, int]:
     low, high = edges[0], edges[-1]
-    inside = queryset.annotate(number=F("value") * Value(1.0, output_field=FloatField())).filter(
-        number__gte=low, number__lte=high
-    )
+    # As float8, as the edges are: 2**53 + 1 is not above a maximum that reads 2.0**53.
+    inside = queryset.annotate(number=AsFloat(F("value"))).filter(number__gte=low, number__lte=high)
     starts = edges[:-1] or edges
     rows: Any = (
         inside.annotate(bin=Bin(F("number"), Value(starts))).values_list("bin").annotate(n=Count("pk"))

@@ -276,7 +276,9 @@ def _data(collection: NewInferenceAndMetadataCollection) -> tuple[int, str | Non
 
 
 def _copy(table: str, columns: str, rows: Iterable[tuple[Any, ...]]) -> None:
-    with connection.cursor() as cursor, cursor.copy(f"copy {table} ({columns}) from stdin") as copy:
+    statement = f"copy {table} ({columns}) from stdin"
+    # Django does not see what a copy raises at its end: wrapped here, or no race would be an IntegrityError.
+    with connection.cursor() as cursor, connection.wrap_database_errors, cursor.copy(statement) as copy:
         for row in rows:
             copy.write_row(row)
 
@@ -350,5 +352,5 @@ def _copy_embeddings(model: RegisteredModel, new: list[tuple[int, NewInferenceSt
     rows["vector"] = np.asarray([vector for _, vector in given], np.float32)
     columns = "inference_id, registered_model_id, vector"
     statement = f"copy {Embedding._meta.db_table} ({columns}) from stdin (format binary)"
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+    with connection.cursor() as cursor, connection.wrap_database_errors, cursor.copy(statement) as copy:
         copy.write(b"PGCOPY\n\xff\r\n\x00" + bytes(8) + rows.tobytes() + b"\xff\xff")

@@ -104,7 +104,7 @@ def test_filters_agree_with_brute_force(seed):
 def test_places_agree_with_brute_force():
     rng = random.Random(4)
     model = make_model()
-    points = [(random_data.latitude(rng), random_data.longitude(rng)) for _ in range(300)]
+    points = [(random_data.latitude(rng), random_data.longitude(rng)) for _ in range(90)]
     points += [(90.0, lon) for lon in (-180, 0, 77.7)] + [(-90.0, lon) for lon in (180, 0, 77.7)]
     points += [(lat, lon) for lat in (0.0, 45.0, -89.5) for lon in (-180.0, 180.0)]
     requests = [make_request(model, str(number), place=at) for number, at in enumerate(points)]
@@ -128,7 +128,7 @@ def test_places_agree_with_brute_force():
         differ = (found ^ expected) - unclear
         assert not differ, f"case {turn}: {wanted!r}: {[points[int(each)] for each in differ]}"
         judged += len(requests) - len(unclear)
-    assert judged > 3_000_000
+    assert judged > 900_000
 
 
 @pytest.mark.parametrize(

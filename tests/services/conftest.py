@@ -1,0 +1,9 @@
+"""Blobs of these tests lie in a directory of the test's own."""
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def blob_root(settings, tmp_path):
+    settings.BLOB_ROOT = tmp_path / "blobs"
+    return settings.BLOB_ROOT
