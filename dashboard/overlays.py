@@ -1,0 +1,202 @@
+"""What a model saw, as shapes over its input.
+
+Coordinates are the picture's pixels, so that an SVG viewBox does all the scaling and no style is needed.
+"""
+
+import math
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from inference_store.contract.entries import Entry
+
+SERIES = 8
+"""Colours to tell labels apart; the style sheet has as many `series-…` classes."""
+SHAPES_OF_A_CARD, POINTS_OF_A_CARD = 40, 60
+SHAPES_OF_A_PAGE, POINTS_OF_A_PAGE = 1_000, 2_000
+MOST_RUNS = 20_000
+LABELLED_ON_A_CARD = 3
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A closed path in pixels, its words, and where they stand in percent of the picture."""
+
+    path: str
+    words: str
+    series: int
+    left: str
+    top: str
+    position: int
+    score: float | None
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """Shapes over a picture of that size. `hidden` says how many entries are not drawn."""
+
+    width: int
+    height: int
+    shapes: list[Shape]
+    hidden: int
+
+
+def series_of(label: str) -> int:
+    """The same colour for a label everywhere."""
+    return zlib.crc32(label.encode()) % SERIES + 1
+
+
+def score_words(score: float | None) -> str:
+    if score is None:
+        return ""
+    return f"{score:.2f}" if 0.005 <= abs(score) < 1_000 else f"{score:.3g}"
+
+
+def words_of(entry: Entry) -> str:
+    return f"{entry.label} {score_words(entry.score)}".strip()
+
+
+def _number(value: float) -> str:
+    """Short, and never in a notation that SVG does not read."""
+    return f"{max(-1e7, min(1e7, value)):.2f}".rstrip("0").rstrip(".")
+
+
+def _ring(points: Iterable[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{_number(x)} {_number(y)}" for x, y in points) + "Z"
+
+
+def _box(box: dict[str, float]) -> list[list[tuple[float, float]]]:
+    left, top, right, bottom = (box[side] for side in ("xmin", "ymin", "xmax", "ymax"))
+    return [[(left, top), (right, top), (right, bottom), (left, bottom)]]
+
+
+def _oriented_box(box: dict[str, float], width: int, height: int) -> list[list[tuple[float, float]]]:
+    """Its corners in pixels: sides are normalised to the picture, the angle turns them in pixels."""
+    x, y, half_width, half_height = (
+        box["cx"] * width,
+        box["cy"] * height,
+        box["w"] * width / 2,
+        box["h"] * height / 2,
+    )
+    cos, sin = math.cos(box["r"]), math.sin(box["r"])
+    corners = [(-half_width, -half_height), (half_width, -half_height)]
+    corners += [(half_width, half_height), (-half_width, half_height)]
+    return [[(x + dx * cos - dy * sin, y + dx * sin + dy * cos) for dx, dy in corners]]
+
+
+def _contours(rings: list[list[dict[str, float]]], most_points: int) -> list[list[tuple[float, float]]]:
+    found = []
+    for ring in rings:
+        step = max(1, math.ceil(len(ring) / most_points))
+        if points := [(point["x"], point["y"]) for point in ring[::step]]:
+            found.append(points)
+    return found
+
+
+def run_lengths(counts: list[int] | str) -> list[int]:
+    """COCO's run lengths: as they are, or from its string of 6-bit characters."""
+    if not isinstance(counts, str):
+        return counts[:MOST_RUNS]
+    runs: list[int] = []
+    position = 0
+    while position < len(counts) and len(runs) < MOST_RUNS:
+        value, shift, more = 0, 0, True
+        while more and position < len(counts) and shift < 60:
+            character = ord(counts[position]) - 48
+            value |= (character & 0x1F) << shift
+            more, position, shift = bool(character & 0x20), position + 1, shift + 5
+            if not more and character & 0x10:
+                value |= -1 << shift
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+    return runs
+
+
+def _mask(rle: dict[str, Any], width: int, height: int) -> str:
+    """The mask's runs, which go down the columns, as one path scaled to the picture."""
+    rows, columns = rle["size"]
+    across, down = width / columns, height / rows
+    path: list[str] = []
+    at = 0
+    for run, length in enumerate(run_lengths(rle["counts"])):
+        if length < 0 or at + length > rows * columns:
+            break
+        start, at = at, at + length
+        while run % 2 and start < at and len(path) < MOST_RUNS:
+            column, row = divmod(start, rows)
+            part = min(at - start, rows - row)
+            path.append(
+                f"M{_number(column * across)} {_number(row * down)}h{_number(across)}"
+                f"v{_number(part * down)}h-{_number(across)}z"
+            )
+            start += part
+    return "".join(path)
+
+
+def _drawn(
+    geometry: dict[str, Any], width: int, height: int, most_points: int
+) -> tuple[str, tuple[float, float]] | None:
+    """The path, and the corner where its words stand."""
+    if "rle" in geometry:
+        path = _mask(geometry["rle"], width, height)
+        return (path, (0.0, 0.0)) if path else None
+    if "bbox" in geometry:
+        rings = _box(geometry["bbox"])
+    elif "oriented_bbox" in geometry:
+        rings = _oriented_box(geometry["oriented_bbox"], width, height)
+    else:
+        rings = _contours(geometry.get("contours") or [], most_points)
+    if not rings:
+        return None
+    return "".join(_ring(ring) for ring in rings), min(rings[0], key=lambda point: (point[1], point[0]))
+
+
+def _percent(part: float, whole: int) -> str:
+    return _number(max(0.0, min(97.0, 100 * part / whole))) + "%"
+
+
+def overlay(
+    entries: list[Entry],
+    width: int | None,
+    height: int | None,
+    *,
+    most_shapes: int = SHAPES_OF_A_PAGE,
+    most_points: int = POINTS_OF_A_PAGE,
+) -> Overlay | None:
+    """The shapes of the entries with the best scores; None where nothing can be drawn."""
+    if not width or not height:
+        return None
+    placed = [(position, entry) for position, entry in enumerate(entries) if entry.geometry]
+    placed.sort(key=lambda each: -(each[1].score if each[1].score is not None else math.inf))
+    shapes = []
+    for position, entry in placed[:most_shapes]:
+        drawn = _drawn(entry.geometry or {}, width, height, most_points)
+        if drawn is None:
+            continue
+        path, (x, y) = drawn
+        shapes.append(
+            Shape(
+                path=path,
+                words=words_of(entry),
+                series=series_of(entry.label),
+                left=_percent(x, width),
+                top=_percent(y, height),
+                position=position,
+                score=entry.score,
+            )
+        )
+    if not shapes:
+        return None
+    # The best last, so that nothing lies over them.
+    return Overlay(width, height, shapes[::-1], max(0, len(placed) - most_shapes))
+
+
+def label_counts(entries: list[Entry]) -> list[tuple[str, int, float | None]]:
+    """(label, how many, best score), best score first."""
+    found: dict[str, tuple[int, float | None]] = {}
+    for entry in entries:
+        count, best = found.get(entry.label, (0, None))
+        scores = [score for score in (best, entry.score) if score is not None]
+        found[entry.label] = (count + 1, max(scores, default=None))
+    rows = [(label, count, best) for label, (count, best) in found.items()]
+    return sorted(rows, key=lambda row: (-(row[2] if row[2] is not None else -math.inf), -row[1], row[0]))

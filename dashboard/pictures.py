@@ -1,0 +1,98 @@
+"""Small pictures of inputs, made from bytes that nobody vouches for.
+
+Everything is re-encoded: what leaves here is a PNG or WebP of our own making, never what was uploaded.
+"""
+
+import io
+import threading
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from typing import BinaryIO, cast
+
+from PIL import Image, ImageDraw
+
+SIZES = (320, 1600)
+FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
+MOST_PIXELS = 64_000_000
+MOST_PROGRESSIVE_PIXELS = 24_000_000
+"""A progressive JPEG keeps all its coefficients in memory, whatever the size it is drawn at."""
+MOST_BYTES = 64 * 2**20
+LARGE_PIXELS = 8_000_000
+CRISP_SIDE = 96
+"""Pictures this small (digits, sprites) are kept without loss."""
+_large = threading.BoundedSemaphore(1)
+"""One large picture at a time in a process: its memory stays that of one."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    content: bytes
+    media_type: str
+    is_placeholder: bool = False
+
+
+def _open(source: BinaryIO) -> Image.Image:
+    """The picture with only its header read; ValueError where it is too much to decode."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        image = Image.open(source, formats=FORMATS)
+    pixels = image.width * image.height
+    most = MOST_PROGRESSIVE_PIXELS if image.info.get("progressive") else MOST_PIXELS
+    if not 0 < pixels <= most:
+        raise ValueError(f"{pixels} pixels")
+    return image
+
+
+def _shown(image: Image.Image) -> Image.Image:
+    """The picture in a mode that every browser shows as it was meant."""
+    if image.mode.startswith(("I", "F")):  # more than 8 bits a pixel: stretched over what there is
+        wide = image.convert("F")
+        low, high = cast(tuple[float, float], wide.getextrema())  # one band
+        span = high - low
+        scale = 255 / span if 0 < span < float("inf") else 0.0
+        return wide.point(lambda value: value * scale - low * scale).convert("L")
+    if image.mode in ("P", "PA", "LA", "La", "RGBa") or "transparency" in image.info:
+        return image.convert("RGBA")
+    return image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB")
+
+
+def _small(image: Image.Image, size: int) -> Picture:
+    image.draft(None, (size, size))  # a JPEG is decoded at an eighth where that suffices
+    shown = _shown(image)
+    shown.thumbnail((size, size), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    buffer = io.BytesIO()
+    if max(shown.size) <= CRISP_SIDE:
+        shown.save(buffer, "PNG")
+        return Picture(buffer.getvalue(), "image/png")
+    shown.save(buffer, "WEBP", quality=82, method=2)
+    return Picture(buffer.getvalue(), "image/webp")
+
+
+def small_picture(source: BinaryIO, size: int, byte_count: int | None = None) -> Picture:
+    """The picture at most `size` pixels wide and high; a placeholder for what can't be shown."""
+    if (byte_count or 0) > MOST_BYTES:
+        return placeholder()
+    try:
+        with _open(source) as image:
+            if image.width * image.height <= LARGE_PIXELS:
+                return _small(image, size)
+            with _large:
+                return _small(image, size)
+    except Exception:  # noqa: BLE001  (Pillow's decoders raise anything on hostile bytes)
+        return placeholder()
+
+
+@cache
+def placeholder() -> Picture:
+    """A framed landscape, struck through: there is an input, but no picture of it."""
+    image = Image.new("RGBA", (320, 240), (0, 0, 0, 0))
+    draw = ImageDraw.Draw(image)
+    grey = (128, 134, 140, 255)
+    draw.rounded_rectangle((100, 75, 220, 165), radius=10, outline=grey, width=5)
+    draw.ellipse((120, 93, 140, 113), fill=grey)
+    draw.polygon([(112, 153), (148, 119), (166, 136), (184, 113), (208, 153)], fill=grey)
+    draw.line((88, 178, 232, 62), fill=grey, width=6)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return Picture(buffer.getvalue(), "image/png", is_placeholder=True)
