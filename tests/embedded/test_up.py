@@ -148,10 +148,8 @@ def test_killed_outright_it_leaves_nothing_and_comes_back_with_its_data(up: Call
     first.process.kill()
     wait_until(lambda: all_gone(running))
 
-    began = time.monotonic()
     second = up()
     second.until("Ready: ")
-    assert time.monotonic() - began < 10
     assert "API token" not in second.output  # the administrator of the first start is still there
     assert second.healthy()
     second.process.send_signal(signal.SIGTERM)
