@@ -130,7 +130,7 @@ class Projects(OfOwnProjects, admin.ModelAdmin):
         if not change:
             # Without it a member of staff could not see what they have just made.
             Membership.objects.get_or_create(
-                user=request.user, project=form.instance, defaults={"role": Role.ADMIN}
+                user=cast(User, request.user), project=form.instance, defaults={"role": Role.ADMIN}
             )
 
 

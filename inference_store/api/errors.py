@@ -25,6 +25,8 @@ from inference_store.contract.errors import ErrorBody, Refusal
 log = logging.getLogger(__name__)
 
 MOST_FIELDS = 50
+MOST_MISTAKES = 5_000
+"""Beyond these they are only counted: telling them apart would take more memory than the body."""
 LONGEST_FIELD = 200
 RETRY_AFTER_SECONDS = 2
 NOTHING_HERE = "There is nothing at this address: see /api/inference-store/v1/docs for what there is."
@@ -52,6 +54,9 @@ def refused_fields(error: ValidationError, prefix: tuple[Any, ...] = ()) -> dict
 
 def refusal_of(error: ValidationError, body: bytes | bytearray | None = None) -> Refusal:
     """A 400 that names every field that is wrong, or the place where the JSON breaks."""
+    if (count := error.error_count()) > MOST_MISTAKES:
+        message = f"has {count:,} mistakes; see the document at openapi.json for what is read here"
+        return Refusal.invalid("body", message)
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     if first["type"] == "json_invalid":
         if body is not None and "hex escape" in first["msg"] and (name := _surrogate_field(body)):
