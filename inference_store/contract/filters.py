@@ -18,6 +18,7 @@ from inference_store.contract.base import (
     Text,
     parse_float,
     parse_int,
+    storable_json,
 )
 from inference_store.contract.enums import (
     EmbeddingDistanceMetric,
@@ -108,9 +109,10 @@ def split_list(text: str) -> list[str]:
     body = text.strip()
     if len(body) < 2 or body[0] != "[" or body[-1] != "]":
         raise ValueError("the operator 'in' takes a list in brackets: [v1, v2]")
-    body, items, position = body[1:-1], [], 0
+    # Stripped once: the loop below would otherwise copy a long list for every item.
+    body, items, position = body[1:-1].strip(), [], 0
     decoder = json.JSONDecoder()
-    while body.strip() and position <= len(body):
+    while body and position <= len(body):
         while position < len(body) and body[position].isspace():
             position += 1
         if body[position : position + 1] == '"' and (quoted := _quoted(decoder, body, position)):
@@ -177,9 +179,8 @@ class MetadataFilter(RequestModel):
             return [parse_int(text.strip()) for text in texts]
         if kind == "float":
             return [parse_float(text.strip()) for text in texts]
-        if any("\x00" in text for text in texts):
-            raise ValueError("holds a NUL character")
-        return texts
+        # A quoted item of a list can spell by escapes what the value itself can't hold.
+        return [storable_json(text) for text in texts]
 
     @staticmethod
     def form_values_for_in_operator(

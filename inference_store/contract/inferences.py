@@ -143,12 +143,12 @@ class Inference(ResponseModel):
     def structured_embedding(self) -> list[int | float] | None:
         """The embedding as numbers; None where there is none."""
         try:
-            value = json.loads(self.data) if self.data else None
+            value: Any = json.loads(self.data or "null")
         except ValueError:
             value = None
-        numbers = isinstance(value, list) and all(type(item) in (int, float) for item in value)
         # An empty standardized list is no embedding, where an embedding came beside it.
-        if numbers and (value or self.embedding is None):
+        given = isinstance(value, list) and (bool(value) or self.embedding is None)
+        if given and all(type(item) in (int, float) for item in value):
             return list(value)
         return list(self.embedding) if self.embedding is not None else None
 

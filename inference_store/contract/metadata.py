@@ -89,10 +89,11 @@ class NewMetadataCollectionRequest(RequestModel):
 
     @model_validator(mode="after")
     def _one_value_a_key(self) -> Self:
-        keys = [item.key for item in self.extended_metadata]
-        if len(set(keys)) != len(keys):
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise ValueError(f"extended_metadata names the key {twice[:80]!r} twice")
+        seen: set[str] = set()
+        for item in self.extended_metadata:
+            if item.key in seen:
+                raise ValueError(f"extended_metadata names the key {item.key[:80]!r} twice")
+            seen.add(item.key)
         return self
 
     def encode(self) -> bytes:
