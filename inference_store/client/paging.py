@@ -1,0 +1,59 @@
+"""Walks through a filtered set by cursor, however large it is."""
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from inference_store.client.calls import call
+from inference_store.contract.filters import LARGEST_LIMIT, NewGetInferencesRequest, Pagination
+from inference_store.contract.inferences import (
+    GranularInference,
+    GranularInferencePage,
+    Inference,
+    InferencePage,
+)
+
+Item = TypeVar("Item")
+Part = tuple[list[Item], str | None]
+"""The items of one page, and the cursor after it."""
+
+
+def inference_pages(
+    model_id: str, request: NewGetInferencesRequest, total: int | None, page_size: int = LARGEST_LIMIT
+) -> Iterator[list[Inference]]:
+    """The inferences that match, page by page; at most `total` of them."""
+
+    def fetch(part: NewGetInferencesRequest) -> Part[Inference]:
+        page = call(InferencePage, "POST", "models", model_id, "search", body=part)
+        return page.inferences, page.next_cursor
+
+    return _pages(fetch, request, total, page_size)
+
+
+def granular_pages(
+    model_id: str, request: NewGetInferencesRequest, total: int | None
+) -> Iterator[list[GranularInference]]:
+    """The entries of the inferences that match, page by page; at most `total` of them."""
+
+    def fetch(part: NewGetInferencesRequest) -> Part[GranularInference]:
+        page = call(GranularInferencePage, "POST", "models", model_id, "granular", body=part)
+        return page.granular_inferences, page.next_cursor
+
+    return _pages(fetch, request, total, LARGEST_LIMIT)
+
+
+def _pages(
+    fetch: Callable[[NewGetInferencesRequest], Part[Item]],
+    request: NewGetInferencesRequest,
+    total: int | None,
+    page_size: int,
+) -> Iterator[list[Item]]:
+    pagination = request.pagination or Pagination()
+    while total is None or total > 0:
+        size = page_size if total is None else min(page_size, total)
+        part = pagination.model_copy(update={"limit": size})
+        items, cursor = fetch(request.model_copy(update={"pagination": part}))
+        yield items
+        if cursor is None:
+            return
+        total = None if total is None else total - len(items)
+        pagination = pagination.model_copy(update={"cursor": cursor, "offset": None})
