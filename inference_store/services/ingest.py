@@ -225,7 +225,9 @@ def _store_new(
     for _, position in new:
         if (created_at := given_time(requests[position])) and created_at > now:
             raise _at(Refusal.invalid("created_at", "lies in the future"), position, requests[position], name)
-    _copy_inferences(model, [(key, requests[at], digests[at]) for key, at in new], now)
+    # In order of their ids, so that two bulks of the same ids never wait for each other in a circle.
+    in_order = sorted(new, key=lambda each: requests[each[1]].inference_id)
+    _copy_inferences(model, [(key, requests[at], digests[at]) for key, at in in_order], now)
     _copy_entries(model, [(key, requests[at]) for key, at in new])
     _copy_embeddings(model, [(key, requests[at]) for key, at in new])
     owners: dict[str, int] = {}
