@@ -14,7 +14,7 @@ from inference_store.embedded import home
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 
-# --- Where it is reached -------------------------------------------------------------------------------------
+# --- Where it is reached ------------------------------------------------------------------------------------
 PUBLIC_URL = env.str("PUBLIC_URL", default="")
 _public = urlsplit(PUBLIC_URL)
 LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
@@ -27,7 +27,7 @@ CSRF_TRUSTED_ORIGINS = env.list(
     "CSRF_TRUSTED_ORIGINS", default=[f"{_public.scheme}://{_public.netloc}"] if PUBLIC_URL else []
 )
 
-# --- Applications --------------------------------------------------------------------------------------------
+# --- Applications -------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     # Not django.contrib.admin: its autodiscovery imports leaflet.admin, which asks for GDAL.
     "django.contrib.admin.apps.SimpleAdminConfig",
@@ -76,7 +76,7 @@ TEMPLATES = [
     },
 ]
 
-# --- The database and the broker -----------------------------------------------------------------------------
+# --- The database and the broker ----------------------------------------------------------------------------
 # Ours is an upper bound for one request's queries; jobs lift it for their own session.
 STATEMENT_TIMEOUT_MS = env.int("STATEMENT_TIMEOUT_MS", default=30_000)
 DATABASES = {"default": env.db_url_config(env.str("DATABASE_URL", default="") or home.database_url())}
@@ -105,7 +105,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep blobs": {"task": "inference_store.sweep_blobs", "schedule": 3600.0},
 }
 
-# --- Who gets in ---------------------------------------------------------------------------------------------
+# --- Who gets in --------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "inference_store.User"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -133,14 +133,14 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _https
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _https else None
 SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
 
-# --- Blobs ---------------------------------------------------------------------------------------------------
+# --- Blobs --------------------------------------------------------------------------------------------------
 BLOB_ROOT = Path(env.str("BLOB_ROOT", default="") or home.directory() / "blobs")
 BLOB_URL_SECONDS = env.int("BLOB_URL_SECONDS", default=900)
 BLOB_MAXIMUM_BYTES = env.int("BLOB_MAXIMUM_BYTES", default=256 * 2**20)
 # Unclaimed uploads younger than this are never swept: a slow client may still be about to name its key.
 BLOB_UNCLAIMED_HOURS = env.int("BLOB_UNCLAIMED_HOURS", default=24)
 
-# --- The API -------------------------------------------------------------------------------------------------
+# --- The API ------------------------------------------------------------------------------------------------
 API_BODY_MAXIMUM_BYTES = 2 * 2**20  # a filter, a policy, one inference without its embedding
 INGEST_BODY_MAXIMUM_BYTES = 32 * 2**20
 INGEST_MAXIMUM_ITEMS = 10_000
@@ -170,7 +170,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
 }
 
-# --- Pages ---------------------------------------------------------------------------------------------------
+# --- Pages --------------------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
