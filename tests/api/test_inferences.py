@@ -75,6 +75,22 @@ def test_every_read_with_one_filter_speaks_of_one_set(cast: Cast, detector: Regi
     assert cast.carol.post("models/detector/count", {}).json() == {"count": 3}
 
 
+def test_a_query_string_asks_what_a_body_asks(cast: Cast, detector: RegisteredModel) -> None:
+    store(cast, 3)
+    cast.bob.post(ONE, request_of("other", standard={"data_source": "drone"}))
+    query = "data_source=drone&label=kestrel&minimum_score=0.5&metadata=run:int:%3E%3D:7"
+    found = cast.carol.get(f"{ONE}?{query}&limit=5&direction=desc").json()["inferences"]
+    assert [each["inference_id"] for each in found] == ["other"]
+    assert cast.carol.get(f"models/detector/count?{query}").json() == {"count": 1}
+    rows = cast.carol.get(f"models/detector/granular?{query}&sort=score").json()["granular_inferences"]
+    assert [row["label"] for row in rows] == ["kestrel"]
+    assert cast.carol.get(f"models/detector/count?{query}&label=owl&label=gull").json() == {"count": 1}
+    for wrong in ("limit=1001", "limit=x", "minimum_score=NaN", "start=yesterday", "sort=size", "circle=1"):
+        answer = cast.carol.get(f"{ONE}?{wrong}")
+        assert answer.status_code == 400, wrong
+        assert list(answer.json()["fields"]) == [wrong.partition("=")[0]]
+
+
 def test_embedding_distance(cast: Cast, detector: RegisteredModel) -> None:
     store(cast, 1)
     body = {"embedding_filters": {"query_embedding": [1.0, 0.0, 0.5], "distance_metric": "l2"}}
