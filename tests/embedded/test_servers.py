@@ -7,8 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,9 +18,9 @@ import redis as redis_client
 from inference_store.embedded import home, process
 from inference_store.embedded.postgres import Postgres
 from inference_store.embedded.redis import Redis
+from tests.embedded.waiting import wait_until
 from tests.servers import HOME
 
-PATIENCE_SECONDS = 20
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as somebody else")
 # A supervisor in miniature: starts both, says so, and waits to be killed.
 STARTS_BOTH = """
@@ -91,13 +90,6 @@ def gone(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return True
     return state == "Z"
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
 
 
 def test_postgres_serves_with_vectors_and_no_power_over_the_server(state: Path) -> None:

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.request import urlopen
@@ -16,9 +15,8 @@ from urllib.request import urlopen
 import pytest
 
 from inference_store.embedded import home
+from tests.embedded.waiting import PATIENCE_SECONDS, wait_until
 from tests.servers import HOME
-
-PATIENCE_SECONDS = 90
 
 
 class Up:
@@ -112,13 +110,6 @@ def _command(pid: int) -> str:
 
 def all_gone(pids: dict[int, str]) -> bool:
     return not any(_command(pid) == command for pid, command in pids.items() if command)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
 
 
 def test_it_serves_refuses_a_second_and_stops_on_ctrl_c(up: Callable[[], Up]) -> None:
