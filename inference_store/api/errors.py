@@ -20,6 +20,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from inference_store.api import ROUTE
+from inference_store.contract.base import NO_NUL
 from inference_store.contract.errors import ErrorBody, Refusal
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,8 @@ def field_name(location: Iterable[Any]) -> str:
 
 
 def field_message(error: Mapping[str, Any]) -> str:
+    if error["type"] == "string_pattern_mismatch" and NO_NUL in error["msg"]:
+        return "holds a NUL character: remove it"
     return MESSAGES.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")
 
 
