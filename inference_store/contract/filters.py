@@ -138,7 +138,7 @@ def _quoted(decoder: json.JSONDecoder, body: str, position: int) -> tuple[str, i
 
 
 def split_path(key: str) -> list[str]:
-    r"""The segments of a dotted key; `\.` is a literal dot, `\\` a literal backslash before one."""
+    r"""The segments of a dotted key; `\.` is a literal dot."""
     segments, current, position = [], "", 0
     while position < len(key):
         if key.startswith("\\.", position):
