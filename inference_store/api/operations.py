@@ -138,7 +138,7 @@ def _refusals(role: Role | None, has_body: bool) -> set[int]:
 
 
 def _described(gives: Any, status: HTTPStatus) -> Any:
-    text = "It was stored." if status == HTTPStatus.CREATED else "It is so."
+    text = "It is new." if status == HTTPStatus.CREATED else "The answer."
     return OpenApiResponse(gives, text)
 
 
