@@ -86,6 +86,8 @@ DATABASES["default"]["OPTIONS"] |= {
     "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC",
     "application_name": "inference-store",
 }
+# A pooled connection is tried before use, so that a restarted server costs nobody a request.
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env.str("REDIS_URL", default="")
 CACHES = {
@@ -182,6 +184,7 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
+WHITENOISE_KEEP_ONLY_HASHED_FILES = True
 LEAFLET_CONFIG = {"TILES": [], "RESET_VIEW": False, "ATTRIBUTION_PREFIX": ""}
 
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
@@ -192,5 +195,5 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     # Refusals are answered, not logged: a 404 or a 401 is the caller's news.
-    "loggers": {"django.request": {"level": "ERROR"}},
+    "loggers": {"django.request": {"level": "ERROR"}, "httpx": {"level": "WARNING"}},
 }

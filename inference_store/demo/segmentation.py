@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage  # type: ignore[import-untyped]
+from scipy import ndimage
 from skimage import color, feature, filters, segmentation
 
 from inference_store.contract.enums import InferenceAction, TaskType

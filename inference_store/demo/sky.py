@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage  # type: ignore[import-untyped]
+from scipy import ndimage
 
 from inference_store.contract.enums import InferenceAction, TaskType
 from inference_store.demo.base import DemoModel, Sample
