@@ -77,8 +77,8 @@ def test_nul_and_surrogates_in_every_filter(
     "path", ["models/%00", "models/a%00b/inferences", f"{ONE}/%00", "models/%ED%A0%80", "%00"]
 )
 def test_nul_and_surrogates_in_the_address(cast: Cast, detector: RegisteredModel, path: str) -> None:
-    for caller in (cast.alice, cast.nobody):
-        assert caller.get(path).status_code in (400, 401, 404)
+    assert cast.alice.get(path).status_code == 404
+    assert cast.nobody.get(path).status_code in (401, 404)
     assert cast.carol.get(f"{ONE}?data_source=%00").status_code == 400
 
 
