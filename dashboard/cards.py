@@ -14,13 +14,13 @@ from dashboard.overlays import (
     score_words,
     series_of,
 )
+from dashboard.pictures import CRISP_SIDE
 from inference_store.contract.entries import Entry
 from inference_store.contract.inferences import Inference
 from inference_store.models import Blob, RegisteredModel
 from inference_store.query.entries import entries_of
 
 LABELS_OF_A_CARD = 3
-CRISP_SIDE = 96
 LONGEST_CELL = 80
 
 

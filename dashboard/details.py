@@ -17,6 +17,7 @@ from inference_store.query.entries import entries_of
 TEXT_BYTES = 64 * 1024
 EXCERPT_CHARACTERS = 280
 MOST_ROWS = 500
+SMALL_SIDE = 800
 RAW_CHARACTERS = 20_000
 TYPES = ("string", "int", "float", "json")
 
@@ -45,6 +46,7 @@ class Detail:
     blob: Blob | None
     picture: str
     is_crisp: bool
+    is_small: bool
     text: str | None
     text_is_cut: bool
     overlay: Overlay | None
@@ -92,6 +94,13 @@ def excerpt_of(inference: Inference) -> str | None:
     if text is None:
         return None
     return text if len(text) <= EXCERPT_CHARACTERS else text[:EXCERPT_CHARACTERS].rstrip() + "…"
+
+
+def _is_small(blob: Blob | None) -> bool:
+    """A picture with room to be enlarged: small, and not much higher than wide."""
+    if blob is None or not blob.width or not blob.height:
+        return False
+    return max(blob.width, blob.height) <= SMALL_SIDE and blob.height <= 1.4 * blob.width
 
 
 def _geometry_words(entry: Entry) -> str:
@@ -150,6 +159,7 @@ def detail_of(model: RegisteredModel, inference: Inference) -> Detail:
         blob=blob,
         picture=picture_url(model.model_id, inference, 1600) if is_picture else "",
         is_crisp=is_crisp(blob),
+        is_small=_is_small(blob),
         text=text_of(content[:TEXT_BYTES], is_cut) if content is not None else None,
         text_is_cut=is_cut,
         overlay=overlay(entries, *size),

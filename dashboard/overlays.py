@@ -16,7 +16,7 @@ SERIES = 8
 SHAPES_OF_A_CARD, POINTS_OF_A_CARD = 40, 60
 SHAPES_OF_A_PAGE, POINTS_OF_A_PAGE = 1_000, 2_000
 MOST_RUNS = 20_000
-LABELLED_ON_A_CARD = 3
+MOST_WORDS = 16
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Shape:
     series: int
     left: str
     top: str
+    anchor: str
     position: int
     score: float | None
 
@@ -40,6 +41,11 @@ class Overlay:
     height: int
     shapes: list[Shape]
     hidden: int
+
+    @property
+    def is_crowded(self) -> bool:
+        """So many shapes that their words would hide the picture: shown one at a time then."""
+        return len(self.shapes) > MOST_WORDS
 
 
 def series_of(label: str) -> int:
@@ -181,6 +187,7 @@ def overlay(
                 series=series_of(entry.label),
                 left=_percent(x, width),
                 top=_percent(y, height),
+                anchor="end" if x > 0.7 * width else "start",
                 position=position,
                 score=entry.score,
             )

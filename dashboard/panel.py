@@ -137,7 +137,8 @@ def filter_panel(model: RegisteredModel, filterset: InferenceFilterSet) -> Filte
     errors = {name: " ".join(map(str, texts)) for name, texts in filterset.errors.items()}
     values: dict[str, Any] = {name: data.get(name, "") for name in filterset.filters}
     values |= {name: _local(values[name]) if name not in errors else "" for name in ("start", "end")}
-    chosen_columns = data.getlist("columns") or [row.key for row in keys[:DEFAULT_COLUMNS]]
+    plain = [row.key for row in keys if row.filter_type]
+    chosen_columns = data.getlist("columns") or plain[:DEFAULT_COLUMNS]
     actions = sorted(action.value for action in ACTIONS_OF_TASK[TaskType(model.task_type)])
     return FilterPanel(
         values=values,

@@ -19,7 +19,7 @@ MOST_PROGRESSIVE_PIXELS = 24_000_000
 """A progressive JPEG keeps all its coefficients in memory, whatever the size it is drawn at."""
 MOST_BYTES = 64 * 2**20
 LARGE_PIXELS = 8_000_000
-CRISP_SIDE = 96
+CRISP_SIDE = 160
 """Pictures this small (digits, sprites) are kept without loss."""
 _large = threading.BoundedSemaphore(1)
 """One large picture at a time in a process: its memory stays that of one."""
