@@ -1,0 +1,102 @@
+"""Real Chromium against the running pages; whatever it complains about fails the test."""
+
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from inference_store.contract.enums import TaskType
+from tests.dashboard.conftest import box, picture_bytes, plain_static, store_seen  # noqa: F401
+from tests.making import LONG_AGO, make_model, make_project, make_user
+
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+# Playwright's loop runs in the test's own thread, which Django takes for an asynchronous context.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM if os.path.exists(CHROMIUM) else None,
+            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+        )
+        yield browser
+        browser.close()
+
+
+class Complaints(list[str]):
+    """What the browser complained of: console, scripts, policy, other hosts, answers."""
+
+    def watch(self, page: Page, host: str) -> None:
+        page.on("console", lambda line: self.append(line.text) if line.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: self.append(str(error)))
+        page.on(
+            "request",
+            lambda request: (
+                None
+                if request.url.startswith("data:") or urlsplit(request.url).netloc == host
+                else self.append(request.url)
+            ),
+        )
+        page.add_init_script(
+            "addEventListener('securitypolicyviolation', e => console.error('CSP ' + e.violatedDirective))"
+        )
+
+
+@pytest.fixture
+def complaints() -> Complaints:
+    return Complaints()
+
+
+@pytest.fixture
+def birds(transactional_db: None) -> None:
+    """A viewer, carol, and a detector's 60 inferences with pictures, one of them hostile."""
+    project = make_project("birds", viewer=make_user("carol"))
+    model = make_model("detector", task=TaskType.OBJECT_DETECTION, project=project)
+    for number in range(60):
+        store_seen(
+            model,
+            f"i-{number:02}",
+            content=picture_bytes(320, 240, colour=(4 * number, 120, 90)),
+            entries=[box("kestrel" if number % 3 else "owl", number / 60)],
+            metadata=[("run", "int", str(number)), ("weather", "json", '{"temp": 3}')],
+            source="<script>alert(1)</script>" if number == 59 else "harbour",
+            place=(47.5, 9.5),
+            created_at=LONG_AGO + timedelta(hours=number),
+        )
+    make_model("empty", project=project)
+
+
+@pytest.fixture
+def open_page(chromium: Browser, live_server, birds, complaints):  # type: ignore[no-untyped-def]
+    """A new page of that width in that theme, logged in unless told otherwise."""
+    contexts = []
+
+    def opened(width: int = 1_600, theme: str = "light", logged_in: bool = True) -> Page:
+        context = chromium.new_context(
+            base_url=live_server.url,
+            viewport={"width": width, "height": 900},
+            color_scheme=theme,  # type: ignore[arg-type]
+        )
+        contexts.append(context)
+        page = context.new_page()
+        complaints.watch(page, urlsplit(live_server.url).netloc)
+        if logged_in:
+            log_in(page)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+def log_in(page: Page) -> None:
+    page.goto("/login/")
+    page.get_by_label("Name").fill("carol")
+    page.get_by_label("Password").fill("a secret")
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url("**/")

@@ -1,0 +1,172 @@
+"""A model's inferences under a filter whose whole state is the URL."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from tests.dashboard.conftest import box, store_seen
+from tests.making import LONG_AGO, make_request, store
+
+URL = "/models/detector/"
+
+
+def ids(response):
+    """The inferences of the page, in its order."""
+    return re.findall(r'/inferences/([^/"]+)/">', response.content.decode())
+
+
+def some(model, count, start=0):
+    for number in range(start, start + count):
+        store_seen(
+            model,
+            f"i-{number:02}",
+            entries=[box("kestrel" if number % 2 else "owl", number / 100)],
+            metadata=[("run", "int", str(number)), ("w:x", "string", "y")],
+            source=f"cam-{number % 3}",
+            created_at=LONG_AGO + timedelta(hours=number),
+        )
+
+
+def test_newest_first_with_their_count(page, detector):
+    some(detector, 3)
+    response = page(URL)
+    assert ids(response) == ["i-02", "i-01", "i-00"]
+    assert b"<strong>3</strong> inferences" in response.content
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("label=owl", ["i-04", "i-02", "i-00"]),
+        ("label=owl&minimum_score=0.02", ["i-04", "i-02"]),
+        ("metadata=run:int:>=:3", ["i-04", "i-03"]),
+        ("data_source=cam-1&direction=asc", ["i-01", "i-04"]),
+        ("start=2026-01-01T14:00&end=2026-01-01T15:00", ["i-03", "i-02"]),
+        ("sort=score", ["i-04", "i-03", "i-02", "i-01", "i-00"]),
+        ("sort=label&direction=asc", ["i-01", "i-03", "i-00", "i-02", "i-04"]),
+    ],
+)
+@pytest.mark.parametrize("view", ["", "&view=table"])
+def test_it_filters_and_sorts(query, expected, view, page, detector):
+    some(detector, 5)
+    assert ids(page(f"{URL}?{query}{view}")) == expected
+
+
+def test_pages_follow_each_other(page, detector):
+    some(detector, 7)
+    seen, address = [], f"{URL}?limit=3"
+    while address:
+        response = page(address)
+        seen += ids(response)
+        onward = re.search(r'href="(\?[^"]+)" rel="next"', response.content.decode())
+        address = onward and URL + onward[1].replace("&amp;", "&")
+    assert seen == [f"i-{number:02}" for number in range(6, -1, -1)]
+
+
+def test_chips_lead_out_one_by_one(page, detector):
+    some(detector, 2)
+    text = page(f"{URL}?label=owl&minimum_score=0").content.decode()
+    assert 'href="?minimum_score=0"' in text
+    assert 'href="?label=owl"' in text
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("minimum_score=high&label=owl", 'id="minimum_score-error"'),
+        ("metadata=run", 'id="metadata-error"'),
+        ("circle=1,2", 'id="circle-error"'),
+        ("lable=owl", "there is no such parameter"),
+        ("sort=embedding_distance", "needs embedding_filters"),
+        ("cursor=made-up", "is not a cursor"),
+        ("limit=0", "greater than or equal to 1"),
+    ],
+)
+def test_a_wrong_filter_is_400_beside_its_field_and_lists_nothing(query, message, page, detector):
+    some(detector, 2)
+    response = page(f"{URL}?{query}")
+    assert response.status_code == 400
+    assert message in response.content.decode()
+    assert ids(response) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "canonical"),
+    [
+        ("label=&start=&minimum_score=0.5", "minimum_score=0.5"),
+        ("label=&metadata_key=&metadata_operator=%3E", ""),
+        (
+            "metadata=a%3Aint%3A%3D%3A1&metadata_key=b&metadata_type=float&metadata_operator=%3E&metadata_value=2",
+            "metadata=a%3Aint%3A%3D%3A1&metadata=b%3Afloat%3A%3E%3A2",
+        ),
+        # The type that the model's own values have; a key with ':' in quotes; a path goes by its value.
+        ("metadata_key=run&metadata_value=7", "metadata=run%3Aint%3A%3D%3A7"),
+        ("metadata_key=w%3Ax&metadata_value=y", "metadata=%22w%3Ax%22%3Astring%3A%3D%3Ay"),
+        ("metadata_key=weather.temp&metadata_value=7", "metadata=weather.temp%3Ajson.float%3A%3D%3A7"),
+    ],
+)
+def test_the_form_leads_to_the_canonical_url(query, canonical, page, detector):
+    store(
+        detector,
+        make_request(
+            detector,
+            "typed",
+            metadata=[("run", "int", "7"), ("w:x", "string", "y"), ("weather", "json", '{"temp": 7}')],
+        ),
+    )
+    response = page(f"{URL}?{query}")
+    assert response.status_code == 302
+    assert response["Location"] == (f"{URL}?{canonical}" if canonical else URL)
+    assert page(response["Location"]).status_code == 200
+
+
+def test_an_empty_model_shows_how_to_send(page, detector):
+    text = page(URL).content.decode()
+    assert "Nothing is stored yet" in text
+    assert "inference.create_inference(&quot;detector&quot;" in text or 'create_inference("detector"' in text
+
+
+def test_a_filter_that_excludes_all_says_how_many(page, detector):
+    some(detector, 3)
+    text = page(f"{URL}?label=eagle").content.decode()
+    assert "The filter excludes all 3 inferences" in text
+
+
+@pytest.mark.parametrize("view", ["grid", "table"])
+def test_twenty_rows_cost_the_queries_of_two(view, page, detector):
+    address = f"{URL}?view={view}"
+
+    def queries():
+        page(address)
+        with CaptureQueriesContext(connection) as captured:
+            assert page(address).status_code == 200
+        return len(captured)
+
+    some(detector, 2)
+    two = queries()
+    some(detector, 18, start=2)
+    assert queries() == two
+
+
+def test_a_slow_count_leaves_the_results(page, detector, monkeypatch):
+    some(detector, 2)
+
+    def slow(*args):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(5)")
+
+    monkeypatch.setattr("dashboard.results.count_inferences", slow)
+    monkeypatch.setattr("dashboard.bounded.in_time.__defaults__", (50,))
+    response = page(URL)
+    assert ids(response) == ["i-01", "i-00"]
+    assert b"counting took too long" in response.content
+
+
+def test_columns_are_the_readers_choice(page, detector):
+    some(detector, 1)
+    text = page(f"{URL}?view=table&columns=w%3Ax").content.decode()
+    assert '<th scope="col" class="key">w:x</th>' in text
+    assert '<th scope="col" class="key">run</th>' not in text
