@@ -169,7 +169,9 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/inference-store/v1",
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "COMPONENT_SPLIT_REQUEST": True,
+    # Pydantic speaks JSON Schema 2020-12, which is OpenAPI 3.1's; its models are requests or answers by name.
+    "OAS_VERSION": "3.1.0",
+    "COMPONENT_SPLIT_REQUEST": False,
 }
 
 # --- Pages --------------------------------------------------------------------------------------------------

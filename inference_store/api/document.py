@@ -9,7 +9,6 @@ import drf_spectacular.contrib.pydantic  # noqa: F401  (registers itself: pydant
 from django.http import HttpResponse
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.generators import SchemaGenerator
-from drf_spectacular.settings import patched_settings
 from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.renderers import TemplateHTMLRenderer
@@ -17,8 +16,6 @@ from rest_framework.request import Request
 
 from inference_store.api.operations import StoreView, refuse_unknown_parameters
 
-# Pydantic speaks JSON Schema 2020-12, which is OpenAPI 3.1's; its models are requests or answers by name.
-OVERRIDES = {"OAS_VERSION": "3.1.0", "COMPONENT_SPLIT_REQUEST": False}
 # The bundled page styles elements inline; nothing else is loosened.
 STYLES_CSP = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
@@ -37,8 +34,7 @@ class BearerScheme(OpenApiAuthenticationExtension):
 @lru_cache(maxsize=1)
 def document() -> str:
     """The document as JSON, in an order that depends on the code alone."""
-    with patched_settings(OVERRIDES):
-        schema = SchemaGenerator().get_schema(request=None, public=True)
+    schema = SchemaGenerator().get_schema(request=None, public=True)
     return json.dumps(schema, indent=2, sort_keys=True, ensure_ascii=False, default=str) + "\n"
 
 

@@ -11,7 +11,6 @@ from rest_framework.request import Request
 
 from inference_store.api import bodies, errors
 from inference_store.api.operations import content_type
-from inference_store.api.validation import validator
 from inference_store.contract.errors import Refusal
 from inference_store.contract.inferences import LARGEST_BULK, NewInferenceStorageRequest
 
@@ -23,7 +22,6 @@ DOCUMENTED_BODY = {
     LINES: ITEM,
 }
 
-_validator = validator(NewInferenceStorageRequest)
 _array: TypeAdapter[list[Any]] = TypeAdapter(Annotated[list[Any], Field(max_length=LARGEST_BULK)])
 
 
@@ -87,11 +85,10 @@ def _read_one(
 ) -> dict[str, str]:
     """Append the item to those found, or tell what is wrong with it."""
     try:
-        request: NewInferenceStorageRequest
         if isinstance(item, bytes):
-            request = _validator.validate_json(item)
+            request = NewInferenceStorageRequest.model_validate_json(item)
         else:
-            request = _validator.validate_python(item)
+            request = NewInferenceStorageRequest.model_validate(item)
     except ValidationError as error:
         refusal = errors.refusal_of(error, item if isinstance(item, bytes) else None)
         return {

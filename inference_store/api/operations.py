@@ -22,7 +22,6 @@ from rest_framework.views import APIView
 from inference_store.api import bodies, errors
 from inference_store.api.authentication import user_of
 from inference_store.api.renderers import OneFormat
-from inference_store.api.validation import validator
 from inference_store.contract.base import RequestModel
 from inference_store.contract.errors import ErrorBody, Refusal
 from inference_store.models import Role
@@ -176,7 +175,7 @@ def parse(request: Request, takes: type[BaseModel], limit: int, required: bool =
     if not body and not required:
         return takes()
     try:
-        read: BaseModel = validator(takes).validate_json(body)
+        read: BaseModel = takes.model_validate_json(body)
         return read
     except ValidationError as error:
         raise errors.refusal_of(error, body) from None

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from inference_store.contract.base import (
     INT64_MAX,
+    STOP_AT_FIRST,
     Finite,
     Float32,
     Key,
@@ -99,7 +100,7 @@ class GeolocationFilter(RequestModel):
 class DeconstructedInferenceFilter(RequestModel):
     """Inferences of which some one entry has one of the labels and a score within the bounds."""
 
-    labels: list[Text] | None = None
+    labels: Annotated[list[Text], STOP_AT_FIRST] | None = None
     minimum_score: Finite | None = None
     maximum_score: Finite | None = None
 
@@ -208,7 +209,7 @@ class BaseInferenceFilter(RequestModel):
     data_hash_filter: Text | None = None
     data_source_filter: Text | None = None
     time_window_filter: TimeWindowFilter | None = None
-    metadata_filter: list[MetadataFilter] | None = None
+    metadata_filter: Annotated[list[MetadataFilter], STOP_AT_FIRST] | None = None
     location_filter: GeolocationFilter | None = None
     deconstructed_inference_filter: DeconstructedInferenceFilter | None = None
 
@@ -216,7 +217,9 @@ class BaseInferenceFilter(RequestModel):
 class EmbeddingFilter(RequestModel):
     """Distance from a query embedding; the metric defaults to cosine."""
 
-    query_embedding: Annotated[list[Float32], Field(min_length=1, max_length=LARGEST_EMBEDDING)]
+    query_embedding: Annotated[
+        list[Float32], Field(min_length=1, max_length=LARGEST_EMBEDDING), STOP_AT_FIRST
+    ]
     distance_metric: str | None = EmbeddingDistanceMetric.COSINE
 
     @field_validator("distance_metric")

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from inference_store.contract.base import (
+    STOP_AT_FIRST,
     Float32,
     ForeignEnum,
     Identifier,
@@ -32,7 +33,7 @@ LIST_OF_TASK: dict[TaskType, str] = {
     TaskType.IMAGE_SEGMENTATION: "image_segmentation",
 }
 
-StandardizedList = Annotated[list[dict[str, Any]], AfterValidator(storable_json)]
+StandardizedList = Annotated[list[dict[str, Any]], STOP_AT_FIRST, AfterValidator(storable_json)]
 
 
 class NewInferenceAndMetadataCollection(RequestModel):
@@ -46,7 +47,7 @@ class NewInferenceAndMetadataCollection(RequestModel):
     object_detection: StandardizedList | None = None
     image_segmentation: StandardizedList | None = None
     oriented_object_detection: StandardizedList | None = None
-    embedding: Annotated[list[Float32], Field(max_length=LARGEST_EMBEDDING)] | None = None
+    embedding: Annotated[list[Float32], Field(max_length=LARGEST_EMBEDDING), STOP_AT_FIRST] | None = None
     metadata: NewMetadataCollectionRequest
     inference: Json | None = None
     created_at: AwareDatetime | None = None

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from inference_store.contract.base import Identifier, RequestModel, ResponseModel, Text
+from inference_store.contract.base import STOP_AT_FIRST, Identifier, RequestModel, ResponseModel, Text
 from inference_store.contract.enums import DeleteAction, RetentionTaskState
 from inference_store.contract.filters import BaseInferenceFilter, Pagination, TimeWindowFilter
 
@@ -17,8 +17,8 @@ class NewExportTaskRequest(RequestModel):
     """What to export: (filters and include_inference_ids) less exclude_inference_ids."""
 
     filters: BaseInferenceFilter = BaseInferenceFilter()
-    include_inference_ids: list[Identifier] = Field(default_factory=list)
-    exclude_inference_ids: list[Identifier] = Field(default_factory=list)
+    include_inference_ids: Annotated[list[Identifier], STOP_AT_FIRST] = Field(default_factory=list)
+    exclude_inference_ids: Annotated[list[Identifier], STOP_AT_FIRST] = Field(default_factory=list)
     include_inferences_as_annotations: bool = False
     include_custom_metadata: bool = False
 

@@ -7,6 +7,7 @@ from pydantic_core import from_json
 
 from inference_store.contract.base import (
     INT64_MAX,
+    STOP_AT_FIRST,
     Finite,
     ForeignEnum,
     Key,
@@ -85,7 +86,7 @@ class NewMetadataCollectionRequest(RequestModel):
     """Standard and extended metadata of one inference."""
 
     standard_metadata: NewStandardMetadataRequest
-    extended_metadata: list[NewExtendedMetadataRequest] = []
+    extended_metadata: Annotated[list[NewExtendedMetadataRequest], STOP_AT_FIRST] = []
 
     @model_validator(mode="after")
     def _one_value_a_key(self) -> Self:
