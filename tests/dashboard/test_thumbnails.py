@@ -34,6 +34,7 @@ HOSTILE = {
     "a JPEG's first bytes": b"\xff\xd8\xff\xe0",
     "an SVG": SVG,
     "an HTML page": HTML,
+    "a picture of a kind that is not read": picture_bytes(kind="PPM"),
     "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
     "nothing": b"",
 }
