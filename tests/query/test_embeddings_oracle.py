@@ -82,7 +82,11 @@ def test_no_distance_is_ever_not_finite(metric, size):
             assert math.isfinite(distance)
             expected = oracle.distance(metric, query, vectors[int(inference_id)])
             largest = max(map(abs, [*query, *vectors[int(inference_id)]]))
-            doubt = {"cosine": 1e-5, "l2": 1e-18 + largest * 1e-5, "negative_dot_product": 1e-18 + largest**2 * 1e-5}
+            doubt = {
+                "cosine": 1e-5,
+                "l2": 1e-18 + largest * 1e-5,
+                "negative_dot_product": 1e-18 + largest**2 * 1e-5,
+            }
             assert distance == pytest.approx(expected, abs=doubt[metric])
 
 

@@ -19,6 +19,7 @@ from tests.query import random_data
 
 pytestmark = pytest.mark.django_db
 DATA_SETS, INFERENCES, FILTERS = 50, 60, 200
+SOAKED_DATA_SETS = 500
 
 
 def asked(filters, sort, descending):
@@ -64,6 +65,12 @@ def fewest(model, requests, chosen):
     return chosen, [
         each.model_dump_json(exclude_none=True) for each in requests if each.inference_id in disputed
     ]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(DATA_SETS, SOAKED_DATA_SETS))
+def test_filters_agree_with_brute_force_for_long(seed):
+    test_filters_agree_with_brute_force(seed)
 
 
 @pytest.mark.parametrize("seed", range(DATA_SETS))
