@@ -12,9 +12,7 @@ SHORTEST_SECRET_KEY = 40
 
 
 @checks.register("inference_store", checks.Tags.security)
-def safe_settings(
-    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
-) -> list[checks.CheckMessage]:
+def safe_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
     """Settings that are unsafe wherever they are found."""
     found: list[checks.CheckMessage] = []
     key = settings.SECRET_KEY
