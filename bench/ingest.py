@@ -82,12 +82,15 @@ class Memory(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.before = self.highest = web_processes_mib()
+        self.before = web_processes_mib()
+        self.highest = [0.0, 0.0]
+        """Of the first half of the run, and of the second: flat where they are alike."""
+        self.half = 0
         self.done = threading.Event()
 
     def run(self) -> None:
         while not self.done.wait(0.1):
-            self.highest = max(self.highest, web_processes_mib())
+            self.highest[self.half] = max(self.highest[self.half], web_processes_mib())
 
 
 def main() -> None:
@@ -96,7 +99,7 @@ def main() -> None:
     parser.add_argument("--singles", type=int, default=300)
     parser.add_argument("--project", default="demo")
     arguments = parser.parse_args()
-    model_id = f"bench-ingest-{int(time.time())}"
+    model_id = "bench-ingest"
     register.register_model_for_inference_storage(
         models.NewRegisterModelRequest(
             model_id=model_id,
@@ -106,6 +109,7 @@ def main() -> None:
         )
     )
     everything = models.BaseInferenceFilter()
+    inference.bulk_delete_inferences(model_id, everything)  # what a run that was cut off left
     try:
         singles = list(requests(model_id, 0, arguments.singles))
         started = time.perf_counter()
@@ -116,6 +120,7 @@ def main() -> None:
         memory.start()
         making = sending = 0.0
         for first in range(arguments.singles, arguments.count + arguments.singles, 5_000):
+            memory.half = int(first > arguments.count / 2)
             started = time.perf_counter()
             count = min(5_000, arguments.count + arguments.singles - first)
             batch = list(requests(model_id, first, count))
@@ -130,7 +135,8 @@ def main() -> None:
         print(f"single posts    {single_rate:10,.0f} inferences/s   ({arguments.singles:,}, one client)")
         print(f"bulk endpoint   {bulk_rate:10,.0f} inferences/s   ({arguments.count:,}, one client)")
         print(f"ratio           {bulk_rate / single_rate:10.1f} ×")
-        print(f"web processes   {memory.before:,.0f} MiB before, {memory.highest:,.0f} MiB at the highest")
+        print(f"web processes   {memory.before:,.0f} MiB before; highest in the first half of the bulk run")
+        print(f"                {memory.highest[0]:,.0f} MiB, in the second {memory.highest[1]:,.0f} MiB")
         print(f"(making the requests took another {making:,.1f} s, not counted)")
     finally:
         inference.bulk_delete_inferences(model_id, everything)
