@@ -21,7 +21,7 @@ UNSAFE = [
 
 
 def run(home: Path, changes: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    unset = ("SECRET_KEY", "ALLOWED_HOSTS", "DEBUG", "PUBLIC_URL")
+    unset = ("SECRET_KEY", "ALLOWED_HOSTS", "DEBUG", "PUBLIC_URL", "DJANGO_ALLOW_ASYNC_UNSAFE")
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     environment |= {"INFERENCE_STORE_HOME": str(home)} | changes
     return subprocess.run(
