@@ -1,6 +1,7 @@
 """Real Chromium against the running pages; whatever it complains about fails the test."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -12,16 +13,19 @@ from inference_store.contract.enums import TaskType
 from tests.dashboard.conftest import box, picture_bytes, plain_static, store_seen  # noqa: F401
 from tests.making import LONG_AGO, make_model, make_project, make_user
 
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 # Playwright's loop runs in the test's own thread, which Django takes for an asynchronous context.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        message = "there is no chromium on PATH (Debian: apt install chromium; or set CHROMIUM)"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=CHROMIUM if os.path.exists(CHROMIUM) else None,
+            executable_path=CHROMIUM,
             args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
         )
         yield browser
