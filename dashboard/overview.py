@@ -2,14 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
-from django.db.models import Count, IntegerField, OuterRef, Subquery
-from django.db.models.functions import Coalesce
 
 from dashboard.bounded import in_time
-from inference_store.models import Inference, Project, RegisteredModel, User
+from inference_store.models import Project, RegisteredModel, User
+from inference_store.query.volumes import inference_counts, visible_models
 
 MOST_MODELS = 500
 
@@ -29,26 +27,11 @@ class ProjectGroup:
     rows: list[ModelRow]
 
 
-def _counts(models: list[int]) -> dict[int, int]:
-    """Inferences by model. A model's index is read by itself, so that few models cost little."""
-    held = Inference.objects.filter(registered_model=OuterRef("pk")).order_by().values("registered_model")
-    total = Subquery(held.annotate(n=Count("pk")).values("n"), output_field=IntegerField())
-    return dict(
-        RegisteredModel.objects.filter(pk__in=models).annotate(n=Coalesce(total, 0)).values_list("pk", "n")
-    )
-
-
 def overview(user: User | AnonymousUser) -> tuple[list[ProjectGroup], bool]:
     """Models by project, and whether there are more than are shown. Three queries, however many."""
-    newest = Inference.objects.filter(registered_model=OuterRef("pk")).order_by("-created_at", "-id")
-    models: list[Any] = list(
-        RegisteredModel.objects.visible_to(user)
-        .select_related("project")
-        .annotate(last_seen=Subquery(newest.values("created_at")[:1]))
-        .order_by("project__name", "project_id", "model_id")[: MOST_MODELS + 1]
-    )
+    models = visible_models(user, MOST_MODELS + 1)
     shown = models[:MOST_MODELS]
-    counts = in_time(lambda: _counts([model.pk for model in shown]))
+    counts = in_time(lambda: inference_counts([model.pk for model in shown]))
     groups: dict[str, ProjectGroup] = {}
     for model in shown:
         group = groups.setdefault(model.project_id, ProjectGroup(model.project, []))

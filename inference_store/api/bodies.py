@@ -55,10 +55,3 @@ def _source(request: HttpRequest, announced: int | None):  # type: ignore[no-unt
     if not request.META.get("wsgi.input_terminated"):
         raise Refusal(411, "length_required", "Send a Content-Length header with the body.")
     return request.META["wsgi.input"]
-
-
-def read(request: HttpRequest, limit: int) -> bytearray:
-    body = bytearray()
-    for piece in chunks(request, limit):
-        body += piece
-    return body

@@ -55,7 +55,7 @@ def refused_fields(error: ValidationError, prefix: tuple[Any, ...] = ()) -> dict
     return fields
 
 
-def refusal_of(error: ValidationError, body: bytes | bytearray | None = None) -> Refusal:
+def refusal_of(error: ValidationError, body: bytes | None = None) -> Refusal:
     """A 400 that names every field that is wrong, or the place where the JSON breaks."""
     if (count := error.error_count()) > MOST_MISTAKES:
         message = f"has {count:,} mistakes; see the document at openapi.json for what is read here"
@@ -77,7 +77,7 @@ def sentence(fields: Mapping[str, str]) -> str:
     return f"{name}: {message}{more}"
 
 
-def _surrogate_field(body: bytes | bytearray) -> str | None:
+def _surrogate_field(body: bytes) -> str | None:
     """The path of the first string with a lone surrogate, which Python's own parser lets through."""
     try:
         waiting: list[tuple[tuple[Any, ...], Any]] = [((), json.loads(body))]

@@ -169,9 +169,7 @@ def parse(request: Request, takes: type[BaseModel], limit: int, required: bool =
     pieces = bodies.chunks(request._request, limit)
     if required:
         content_type(request)
-    body = bytearray()
-    for piece in pieces:
-        body += piece
+    body = b"".join(pieces)
     if not body and not required:
         return takes()
     try:

@@ -229,7 +229,7 @@ def test_content_lengths_that_are_none(cast: Cast, detector: RegisteredModel, le
         META = {"CONTENT_LENGTH": length}
 
     with pytest.raises(Refusal) as refused:
-        bodies.read(Request(), 10)  # type: ignore[arg-type]
+        bodies.chunks(Request(), 10)  # type: ignore[arg-type]
     assert refused.value.status == 400
 
 
