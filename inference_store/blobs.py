@@ -1,17 +1,19 @@
 """Where blobs live: the only module that knows. Signed URLs to write one once and to read it."""
 
+import fcntl
 import hashlib
 import hmac
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from io import BufferedReader
+from io import BufferedRandom, BufferedReader
 from pathlib import Path
 from urllib.parse import urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.urls import reverse
@@ -104,6 +106,133 @@ def open_blob(key: str) -> BufferedReader:
 def remove(key: str) -> None:
     """Remove the bytes; what is gone already is gone."""
     _path(key).unlink(missing_ok=True)
+
+
+# --- Drafts -------------------------------------------------------------------------------------------------
+
+
+class DraftLostError(Exception):
+    """What was durable of a draft is there no more: it must be made anew."""
+
+
+class DraftBusyError(Exception):
+    """Another process writes at this draft."""
+
+
+class Draft:
+    """An archive in the making: named streams of bytes that only grow.
+
+    `lengths` says how much of each is durable, as `commit` told it; what a crash left beyond is cut off.
+    Only one process can hold a draft, and a killed one holds it no more.
+    """
+
+    def __init__(self, name: str, lengths: dict[str, int]) -> None:
+        self._directory = _draft(name)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._lock = (self._directory / "lock").open("ab")
+        self._files: dict[str, BufferedRandom] = {}
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for stream, length in lengths.items():
+                self._open(stream, length)
+        except BlockingIOError:
+            self.close()
+            raise DraftBusyError from None
+        except BaseException:
+            self.close()
+            raise
+        for path in self._directory.iterdir():
+            if path.name not in (*lengths, "lock"):
+                path.unlink()
+
+    def _open(self, stream: str, length: int) -> BufferedRandom:
+        path = self._directory / stream
+        if length and (not path.exists() or path.stat().st_size < length):
+            raise DraftLostError
+        path.touch()
+        file = self._files[stream] = path.open("r+b")
+        file.truncate(length)
+        file.seek(length)
+        return file
+
+    def append(self, stream: str, content: bytes) -> None:
+        (self._files.get(stream) or self._open(stream, 0)).write(content)
+
+    def size(self, stream: str) -> int:
+        return self._files[stream].tell() if stream in self._files else 0
+
+    def pieces(self, stream: str) -> Iterator[bytes]:
+        """All that was appended to the stream."""
+        if stream in self._files:
+            self._files[stream].flush()
+            with (self._directory / stream).open("rb") as file:
+                while piece := file.read(PIECE_BYTES):
+                    yield piece
+
+    def commit(self) -> dict[str, int]:
+        """Make durable what was appended; how long each stream is now."""
+        for file in self._files.values():
+            file.flush()
+            os.fsync(file.fileno())
+        _sync_directory(self._directory)
+        return {stream: file.tell() for stream, file in self._files.items()}
+
+    def keep(self, stream: str, key: str) -> None:
+        """Put a stream in the place of a key, durably. The rest of the draft stays until it is discarded."""
+        path = _path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = self._files.pop(stream)
+        file.flush()
+        os.fsync(file.fileno())
+        file.close()
+        (self._directory / stream).replace(path)
+        _sync_directory(path.parent)
+
+    def close(self) -> None:
+        """Let go of it; another process may go on."""
+        for file in self._files.values():
+            with suppress(OSError):  # what can't be flushed was not durable either
+                file.close()
+        self._lock.close()
+
+
+PIECE_BYTES = 2**20
+
+
+def _draft(name: str) -> Path:
+    return Path(settings.BLOB_ROOT) / "drafts" / str(UUID(name))
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def discard_draft(name: str) -> None:
+    """Remove a draft; what is gone already is gone."""
+    shutil.rmtree(_draft(name), ignore_errors=True)
+
+
+def drafts() -> list[str]:
+    """The names of the drafts that are there."""
+    with suppress(FileNotFoundError):
+        return sorted(path.name for path in _draft(str(UUID(int=0))).parent.iterdir())
+    return []
+
+
+def remove_stale_incoming(older_than_seconds: float) -> int:
+    """Remove what uploads that broke off long ago left behind; how many went."""
+    removed = 0
+    with suppress(FileNotFoundError):
+        for path in (Path(settings.BLOB_ROOT) / "incoming").iterdir():
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < time.time() - older_than_seconds:
+                    path.unlink()
+                    removed += 1
+    return removed
 
 
 # --- Signed URLs --------------------------------------------------------------------------------------------

@@ -103,8 +103,18 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = "UTC"
+# A broker that is away is found out quickly: a job waits in its row.
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_timeout": 5}
 CELERY_BEAT_SCHEDULE = {
+    "resume jobs": {"task": "inference_store.resume_jobs", "schedule": 5.0, "options": {"expires": 5}},
+    "schedule retention": {
+        "task": "inference_store.schedule_retention",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
+    "expire archives": {"task": "inference_store.expire_archives", "schedule": 300.0},
     "sweep blobs": {"task": "inference_store.sweep_blobs", "schedule": 3600.0},
+    "purge deleted": {"task": "inference_store.purge_deleted", "schedule": 3600.0},
 }
 
 # --- Who gets in --------------------------------------------------------------------------------------------
@@ -141,6 +151,14 @@ BLOB_URL_SECONDS = env.int("BLOB_URL_SECONDS", default=900)
 BLOB_MAXIMUM_BYTES = env.int("BLOB_MAXIMUM_BYTES", default=256 * 2**20)
 # Unclaimed uploads younger than this are never swept: a slow client may still be about to name its key.
 BLOB_UNCLAIMED_HOURS = env.int("BLOB_UNCLAIMED_HOURS", default=24)
+
+# --- Jobs ---------------------------------------------------------------------------------------------------
+# So long after its worker died is a job taken up again.
+JOB_LEASE_SECONDS = env.float("JOB_LEASE_SECONDS", default=15.0)
+EXPORT_KEPT_HOURS = env.int("EXPORT_KEPT_HOURS", default=168)
+SOFT_DELETED_KEPT_DAYS = env.int("SOFT_DELETED_KEPT_DAYS", default=30)
+# A dry run's list can be read, and run, for so long.
+RETENTION_PREVIEW_KEPT_HOURS = env.int("RETENTION_PREVIEW_KEPT_HOURS", default=168)
 
 # --- The API ------------------------------------------------------------------------------------------------
 API_BODY_MAXIMUM_BYTES = 2 * 2**20  # a filter, a policy, one inference without its embedding

@@ -18,6 +18,17 @@ class EmbeddingDistanceMetric(str, Enum):
     NEGATIVE_DOT_PRODUCT = "negative_dot_product"
 
 
+class ExportFormat(str, Enum):
+    """What an export can be; the first is the reference's."""
+
+    ARCHIVE = "archive"
+    COCO = "coco"
+    YOLO = "yolo"
+    PARQUET = "parquet"
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
 class InferenceAction(str, Enum):
     """The selection of inference actions relative to task types supported by the inference store."""
 
@@ -104,6 +115,13 @@ class RetentionTaskState(str, Enum):
     RUNNING = "running"
     SCHEDULED = "scheduled"
     STOPPED = "stopped"
+
+
+class RetentionReason(str, Enum):
+    """Why a retention task takes something: a record past its age, or the blob of a record that stays."""
+
+    RECORD = "record"
+    BLOB = "blob"
 
 
 class TaskType(str, Enum):

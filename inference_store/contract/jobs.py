@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from inference_store.contract.base import STOP_AT_FIRST, Identifier, RequestModel, ResponseModel, Text
-from inference_store.contract.enums import DeleteAction, RetentionTaskState
+from inference_store.contract.enums import DeleteAction, ExportFormat, RetentionReason, RetentionTaskState
 from inference_store.contract.filters import BaseInferenceFilter, Pagination, TimeWindowFilter
 
 KEPT_FOR_EVER = -1
@@ -21,16 +21,34 @@ class NewExportTaskRequest(RequestModel):
     exclude_inference_ids: Annotated[list[Identifier], STOP_AT_FIRST] = Field(default_factory=list)
     include_inferences_as_annotations: bool = False
     include_custom_metadata: bool = False
+    format: ExportFormat = ExportFormat.ARCHIVE
 
 
 class ExportTask(ResponseModel):
-    """An export: its state, counts of inferences, and a presigned url once complete."""
+    """An export: its state, counts of inferences, and a presigned url while there is an archive to read.
+
+    Beyond the reference: `format`, who and when, `expires_at` (when the archive goes), `size` in bytes, and
+    `error`, which says why it failed.
+    """
 
     id: str
     progress_count: int
     expected_count: int
     state: str
     presigned_url: str | None = None
+    format: str | None = None
+    started_by: str | None = None
+    created_at: datetime | None = None
+    finished_at: datetime | None = None
+    expires_at: datetime | None = None
+    size: int | None = None
+    error: str | None = None
+
+
+class ExportTaskList(ResponseModel):
+    """The exports of a model, newest first."""
+
+    export_tasks: list[ExportTask]
 
 
 class NewRetentionPolicyRequest(RequestModel):
@@ -64,10 +82,14 @@ class RetentionPolicy(ResponseModel):
 
 
 class NewRetentionTaskRequest(RequestModel):
-    """A retention policy to run; a dry run counts and lists, and deletes nothing."""
+    """A retention policy to run; a dry run counts and lists, and deletes nothing.
+
+    With `preview_task_id` a run takes the limits and the very set of that dry run, less what was protected since.
+    """
 
     dry_run: bool
     retention_policy_id: Text
+    preview_task_id: Text | None = None
 
 
 class NewGetRetentionTasksRequest(RequestModel):
@@ -80,7 +102,12 @@ class NewGetRetentionTasksRequest(RequestModel):
 
 
 class RetentionTask(ResponseModel):
-    """A run of a retention policy: counts so far and expected, and the limits it works by."""
+    """A run of a retention policy: counts so far and expected, and the limits it works by.
+
+    Beyond the reference: the policy as it was, who or what started the run and when, and of what went the
+    bytes and a digest: `deleted_digest` begins as 64 zeros and becomes, for each record or blob that
+    goes, the SHA-256 of "<digest> <reason> <inference id>". `error` says why it failed.
+    """
 
     id: str
     retention_policy_id: str
@@ -91,9 +118,41 @@ class RetentionTask(ResponseModel):
     state: str
     maximum_record_age_limit: datetime
     maximum_blob_age_limit: datetime
+    dry_run: bool | None = None
+    delete_action: str | None = None
+    maximum_record_age: int | None = None
+    maximum_blob_age: int | None = None
+    preview_task_id: str | None = None
+    started_by: str | None = None
+    is_automated: bool | None = None
+    created_at: datetime | None = None
+    finished_at: datetime | None = None
+    deleted_bytes: int | None = None
+    deleted_digest: str | None = None
+    error: str | None = None
 
 
 class RetentionTaskList(ResponseModel):
     """Retention tasks, oldest first unless asked otherwise."""
 
     retention_tasks: list[RetentionTask]
+
+
+class RetentionPreviewItem(ResponseModel):
+    """One thing that a dry run found: a record past its age with its blobs, or the blob of a record that stays.
+
+    `blob_bytes` is the size of those blobs.
+    """
+
+    inference_id: str
+    created_at: datetime
+    reason: RetentionReason
+    blob_count: int
+    blob_bytes: int
+
+
+class RetentionPreview(ResponseModel):
+    """A page of what a dry run found, records first, each by age; go on with `next_cursor`."""
+
+    items: list[RetentionPreviewItem]
+    next_cursor: str | None = None

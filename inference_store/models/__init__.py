@@ -4,20 +4,32 @@ from inference_store.models.access import Membership, Project, Role, Token, User
 from inference_store.models.blob import Blob
 from inference_store.models.embedding import Embedding
 from inference_store.models.entry import Entry
+from inference_store.models.export import Export, ExportBatch
 from inference_store.models.inference import Inference
+from inference_store.models.job import Job, JobState
 from inference_store.models.metadata_key import MetadataKey
 from inference_store.models.registered_model import RegisteredModel
+from inference_store.models.retention import RetentionPolicy, RetentionPreviewItem, RetentionTask
+from inference_store.models.soft_deletion import SoftDeletedInference
 
 __all__ = [
     "Blob",
     "Embedding",
     "Entry",
+    "Export",
+    "ExportBatch",
     "Inference",
+    "Job",
+    "JobState",
     "Membership",
     "MetadataKey",
     "Project",
     "RegisteredModel",
+    "RetentionPolicy",
+    "RetentionPreviewItem",
+    "RetentionTask",
     "Role",
+    "SoftDeletedInference",
     "Token",
     "User",
 ]

@@ -1,4 +1,4 @@
-"""What was uploaded: one row a storage key, which outlives neither its owner nor its bytes."""
+"""What was uploaded or exported: one row a storage key, which outlives neither its owner nor its bytes."""
 
 from django.db import models
 from django.db.models import Q
@@ -7,7 +7,7 @@ from inference_store.models.registered_model import RegisteredModel
 
 
 class Blob(models.Model):
-    """An uploaded input, or an uploaded inference with metadata.
+    """An uploaded input, an uploaded inference with metadata, or the archive of an export.
 
     Life: made (its URL handed out) → uploaded → claimed by one inference, or swept → doomed, when its
     inference goes or the claim came to nothing → its bytes removed after commit, then this row.
@@ -16,6 +16,7 @@ class Blob(models.Model):
     class Kind(models.TextChoices):
         DATA = "data"
         METADATA = "metadata"
+        ARCHIVE = "archive"
 
     key = models.TextField(primary_key=True, db_collation="C")
     registered_model = models.ForeignKey(RegisteredModel, on_delete=models.PROTECT, related_name="blobs")

@@ -80,6 +80,14 @@ class Inference(models.Model):
             # Pages in order of time, and the time window filter.
             models.Index("registered_model", "created_at", "id", name="inference_page"),
             models.Index("registered_model", "data_source", "created_at", "id", name="inference_source"),
+            # Retention by blob age.
+            models.Index(
+                "registered_model",
+                "created_at",
+                "id",
+                name="inference_blob",
+                condition=Q(data_storage_key__isnull=False),
+            ),
             # One input seen by several models; data_hash_filter.
             models.Index("data_hash", "registered_model", name="inference_hash"),
             # A box is a few ranges of it: query/places.py.
