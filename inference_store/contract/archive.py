@@ -16,9 +16,8 @@ from inference_store.contract.jobs import NewExportTaskRequest
 
 MANIFEST = "manifest.json"
 MANIFEST_VERSION = 1
-MEMBER_NAME = re.compile(
-    r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,199}){0,3}", re.ASCII
-)
+NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}"
+MEMBER_NAME = re.compile(f"{NAME}(/{NAME}){{0,3}}", re.ASCII)
 
 # Sizes and offsets from here on stand in a zip64 field.
 LIMIT = 0xFFFFFFFF

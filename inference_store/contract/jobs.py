@@ -84,7 +84,8 @@ class RetentionPolicy(ResponseModel):
 class NewRetentionTaskRequest(RequestModel):
     """A retention policy to run; a dry run counts and lists, and deletes nothing.
 
-    With `preview_task_id` a run takes the limits and the very set of that dry run, less what was protected since.
+    With `preview_task_id` a run takes the limits and the very set of that dry run, less what was protected
+    since.
     """
 
     dry_run: bool
@@ -139,7 +140,7 @@ class RetentionTaskList(ResponseModel):
 
 
 class RetentionPreviewItem(ResponseModel):
-    """One thing that a dry run found: a record past its age with its blobs, or the blob of a record that stays.
+    """One thing that a dry run found: a record past its age with its blobs, or the blob of one that stays.
 
     `blob_bytes` is the size of those blobs.
     """

@@ -33,9 +33,10 @@ def metadata_list(metadata: dict[str, dict[str, Any]]) -> list[Metadata]:
     return sorted(found, key=lambda each: each.key)
 
 
-def _body(
-    row: Inference, model: RegisteredModel, vector: Vector | None, distance: float | None
+def body(
+    row: Inference, model: RegisteredModel, vector: Vector | None, distance: float | None = None
 ) -> InferenceBody:
+    """The row as the contract's object."""
     place = None
     if row.latitude is not None and row.longitude is not None:
         place = GeoPoint.model_construct(latitude=row.latitude, longitude=row.longitude)
@@ -79,5 +80,5 @@ def bodies(
         vector, distance = known.get(row.pk), (distances or {}).get(row.pk)
         if distance is not None and wanted is not None and vector is not None:
             distance = finite_distance(distance, wanted, vector)
-        found[row.pk] = _body(row, model, vector, distance)
+        found[row.pk] = body(row, model, vector, distance)
     return found

@@ -1,7 +1,7 @@
 """Jobs are handed to workers, claimed by one at a time, and taken up again when a worker died.
 
-The claim is a fence: each step of a job ends in a transaction that holds the job's row and checks the claim, so a
-worker that lost it (because it hung, or its machine slept) can write nothing more.
+The claim is a fence: each step of a job ends in a transaction that holds the job's row and checks the claim,
+so a worker that lost it (because it hung, or its machine slept) can write nothing more.
 """
 
 import errno
@@ -70,8 +70,13 @@ def resume() -> int:
     """Hand out again what no worker is at: its worker died, or the broker was away; how many."""
     sent = 0
     for kind in TASK_NAMES:
-        forgotten = Q(sent_at=None) | Q(sent_at__lt=hence(-RESEND_SECONDS)) | Q(claimed_until__gt=F("sent_at"))
-        for pk in kind.objects.active().unclaimed().filter(forgotten).values_list("pk", flat=True):
+        died, forgotten = Q(claimed_until__gt=F("sent_at")), Q(sent_at__lt=hence(-RESEND_SECONDS))
+        for pk in (
+            kind.objects.active()
+            .unclaimed()
+            .filter(died | forgotten | Q(sent_at=None))
+            .values_list("pk", flat=True)
+        ):
             _send(kind, pk)
             sent += 1
     return sent
@@ -203,7 +208,7 @@ def finish(job: Job, state: JobState, error: str = "") -> bool:
 # --- Stopping -----------------------------------------------------------------------------------------------
 @transaction.atomic
 def stop(job: J) -> J:
-    """Have it stop at the end of its current step; at once where no worker is at it. What has ended stays so."""
+    """Have it stop at the end of its step, at once where no worker is at it; what has ended stays so."""
     held: J = type(job).objects.select_for_update().select_related("registered_model").get(pk=job.pk)
     if not held.is_active:
         return held
