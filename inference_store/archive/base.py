@@ -129,8 +129,8 @@ def refuse_task(model: RegisteredModel, format_: str, tasks: tuple[str, ...]) ->
 def stem(inference_id: str) -> str:
     """A file name for an id: unique, whatever the file system makes of case, and safe to unpack anywhere.
 
-    An id that is such a name is its own; any other gets a hash of itself. An id that looks like the latter gets
-    one too, so that nobody can choose an id to meet another's name.
+    An id that is such a name is its own; any other gets a hash of itself. An id that looks like the latter
+    gets one too, so that nobody can choose an id to meet another's name.
     """
     if (
         PLAIN.fullmatch(inference_id)
