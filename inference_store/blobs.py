@@ -103,6 +103,14 @@ def open_blob(key: str) -> BufferedReader:
         raise Refusal.not_found("The bytes of this blob are gone.") from None
 
 
+def size(key: str) -> int | None:
+    """The size of the bytes, None where there are none."""
+    try:
+        return _path(key).stat().st_size
+    except FileNotFoundError:
+        return None
+
+
 def remove(key: str) -> None:
     """Remove the bytes; what is gone already is gone."""
     _path(key).unlink(missing_ok=True)

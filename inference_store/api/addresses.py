@@ -9,9 +9,9 @@ from inference_store import blobs
 from inference_store.contract.inferences import Inference
 
 
-def presigned(request: Request, key: str, method: str) -> str:
+def presigned(request: Request, key: str, method: str, seconds: int | None = None) -> str:
     """An absolute URL for that key and method. The object store's own are absolute already."""
-    url = blobs.presigned_url(key, method)
+    url = blobs.presigned_url(key, method, seconds)
     if not url.startswith("/"):
         return url
     if settings.PUBLIC_URL:

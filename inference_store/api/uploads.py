@@ -113,7 +113,8 @@ class Blobs(StoreView):
         if (unchanged := get_conditional_response(request._request, etag=etag)) is not None:
             return unchanged
         response = FileResponse(blobs.open_blob(blob.key), content_type=blob.media_type)
-        response["Content-Disposition"] = "attachment"
+        named = f'; filename="export-{blob.key[-8:]}.zip"' if blob.kind == Blob.Kind.ARCHIVE else ""
+        response["Content-Disposition"] = f"attachment{named}"
         response["X-Content-Type-Options"] = "nosniff"
         response["Content-Security-Policy"] = "sandbox; default-src 'none'"
         response["Cache-Control"] = f"private, max-age={settings.BLOB_URL_SECONDS}, immutable"

@@ -6,7 +6,7 @@ from django.urls.converters import StringConverter
 from django.views.decorators.csrf import csrf_exempt
 from pydantic import TypeAdapter, ValidationError
 
-from inference_store.api import document, errors, inferences, metadata, projects, uploads
+from inference_store.api import document, errors, exports, inferences, metadata, projects, uploads
 from inference_store.contract.base import Identifier
 
 _identifier: TypeAdapter[str] = TypeAdapter(Identifier)
@@ -52,6 +52,11 @@ urlpatterns = [
     path(f"{MODEL}/metadata-statistics", metadata.Statistics.as_view(), name="metadata-statistics"),
     path(f"{MODEL}/uploads/data", uploads.DataUploads.as_view(), name="upload-data"),
     path(f"{MODEL}/uploads/metadata", uploads.MetadataUploads.as_view(), name="upload-metadata"),
+    path(f"{MODEL}/export-tasks", exports.ExportTasks.as_view(), name="export-tasks"),
+    path(f"{MODEL}/export-tasks/<id:task_id>", exports.OneExportTask.as_view(), name="export-task"),
+    path(
+        f"{MODEL}/export-tasks/<id:task_id>/stop", exports.StopExportTask.as_view(), name="stop-export-task"
+    ),
     path("blobs/<path:key>", uploads.Blobs.as_view(), name="blob"),
     path("openapi.json", document.Document.as_view(), name="openapi"),
     path("docs", document.Documentation.as_view(), name="docs"),

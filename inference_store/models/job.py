@@ -9,9 +9,10 @@ from django.db.models import Q, Value
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 
-from inference_store.contract.enums import RetentionTaskState as JobState
+from inference_store.contract.enums import RetentionTaskState
 from inference_store.models.registered_model import RegisteredModel
 
+JobState = RetentionTaskState  # the reference names it after retention; exports have the same
 ACTIVE_STATES = [state.value for state in (JobState.PENDING, JobState.SCHEDULED, JobState.RUNNING)]
 
 

@@ -18,6 +18,7 @@ def sweep_blobs() -> int:
     patience = max(
         timedelta(hours=settings.BLOB_UNCLAIMED_HOURS), timedelta(seconds=settings.BLOB_URL_SECONDS)
     )
+    blobs.remove_stale_incoming(patience.total_seconds())
     swept = 0
     while keys := list(_leftover(timezone.now() - patience).values_list("key", flat=True)[:SWEPT_AT_ONCE]):
         removed = sum(_sweep(key, timezone.now() - patience) for key in keys)
@@ -28,7 +29,8 @@ def sweep_blobs() -> int:
 
 
 def _leftover(before: datetime) -> QuerySet[Blob]:
-    unclaimed = Q(inference_id__isnull=True, created_at__lt=before)
+    uploads = (Blob.Kind.DATA, Blob.Kind.METADATA)
+    unclaimed = Q(inference_id__isnull=True, created_at__lt=before, kind__in=uploads)
     return Blob.objects.filter(unclaimed | Q(doomed_at__isnull=False)).order_by("created_at")
 
 
