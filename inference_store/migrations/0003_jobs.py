@@ -84,25 +84,6 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="ExportBatch",
-            fields=[
-                (
-                    "pk",
-                    models.CompositePrimaryKey(
-                        "export_id", "number", blank=True, editable=False, primary_key=True, serialize=False
-                    ),
-                ),
-                ("number", models.PositiveIntegerField()),
-                (
-                    "keys",
-                    django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), size=None),
-                ),
-            ],
-            options={
-                "verbose_name_plural": "export batches",
-            },
-        ),
-        migrations.CreateModel(
             name="RetentionPolicy",
             fields=[
                 (
@@ -145,24 +126,6 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name_plural": "retention policies",
             },
-        ),
-        migrations.CreateModel(
-            name="RetentionPreviewItem",
-            fields=[
-                (
-                    "pk",
-                    models.CompositePrimaryKey(
-                        "task_id", "position", blank=True, editable=False, primary_key=True, serialize=False
-                    ),
-                ),
-                ("position", models.BigIntegerField()),
-                ("inference_key", models.BigIntegerField()),
-                ("inference_id", models.TextField(db_collation="C")),
-                ("created_at", models.DateTimeField()),
-                ("reason", models.CharField(choices=[("record", "record"), ("blob", "blob")], max_length=6)),
-                ("blob_count", models.PositiveSmallIntegerField()),
-                ("blob_bytes", models.BigIntegerField()),
-            ],
         ),
         migrations.CreateModel(
             name="RetentionTask",
@@ -289,16 +252,6 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddField(
-            model_name="exportbatch",
-            name="export",
-            field=models.ForeignKey(
-                db_index=False,
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="batches",
-                to="inference_store.export",
-            ),
-        ),
-        migrations.AddField(
             model_name="retentionpolicy",
             name="created_by",
             field=models.ForeignKey(
@@ -350,16 +303,6 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddField(
-            model_name="retentionpreviewitem",
-            name="task",
-            field=models.ForeignKey(
-                db_index=False,
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="items",
-                to="inference_store.retentiontask",
-            ),
-        ),
-        migrations.AddField(
             model_name="softdeletedinference",
             name="registered_model",
             field=models.ForeignKey(
@@ -368,6 +311,61 @@ class Migration(migrations.Migration):
                 related_name="+",
                 to="inference_store.registeredmodel",
             ),
+        ),
+        migrations.CreateModel(
+            name="ExportBatch",
+            fields=[
+                (
+                    "export",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="batches",
+                        to="inference_store.export",
+                    ),
+                ),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "export_id", "number", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("number", models.PositiveIntegerField()),
+                (
+                    "keys",
+                    django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), size=None),
+                ),
+            ],
+            options={
+                "verbose_name_plural": "export batches",
+            },
+        ),
+        migrations.CreateModel(
+            name="RetentionPreviewItem",
+            fields=[
+                (
+                    "task",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="items",
+                        to="inference_store.retentiontask",
+                    ),
+                ),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "task_id", "position", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("position", models.BigIntegerField()),
+                ("inference_key", models.BigIntegerField()),
+                ("inference_id", models.TextField(db_collation="C")),
+                ("created_at", models.DateTimeField()),
+                ("reason", models.CharField(choices=[("record", "record"), ("blob", "blob")], max_length=6)),
+                ("blob_count", models.PositiveSmallIntegerField()),
+                ("blob_bytes", models.BigIntegerField()),
+            ],
         ),
         migrations.AddIndex(
             model_name="export",
