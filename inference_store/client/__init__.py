@@ -17,9 +17,10 @@ from inference_store.client import (
     retention_policy,
     retention_task,
     upload,
+    verification,
 )
 from inference_store.client.connection import connect, disconnect
-from inference_store.client.errors import InferenceStoreError
+from inference_store.client.errors import ArchiveError, InferenceStoreError
 from inference_store.client.export_task import *  # noqa: F403
 from inference_store.client.inference import *  # noqa: F403
 from inference_store.client.metadata import *  # noqa: F403
@@ -28,8 +29,10 @@ from inference_store.client.register import *  # noqa: F403
 from inference_store.client.retention_policy import *  # noqa: F403
 from inference_store.client.retention_task import *  # noqa: F403
 from inference_store.client.upload import *  # noqa: F403
+from inference_store.client.verification import *  # noqa: F403
 
 __all__ = [
+    "ArchiveError",
     "InferenceStoreError",
     "connect",
     "disconnect",
@@ -41,6 +44,7 @@ __all__ = [
     "retention_policy",
     "retention_task",
     "upload",
+    "verification",
     *export_task.__all__,
     *inference.__all__,
     *metadata.__all__,
@@ -49,4 +53,5 @@ __all__ = [
     *retention_policy.__all__,
     *retention_task.__all__,
     *upload.__all__,
+    *verification.__all__,
 ]

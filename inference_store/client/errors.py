@@ -1,4 +1,4 @@
-"""The one exception that the client raises for what the store refused or could not be asked."""
+"""The exceptions that the client raises."""
 
 from collections.abc import Mapping
 
@@ -12,6 +12,10 @@ NOT_CONFIGURED = "not_configured"
 NOT_A_STORE = "not_a_store"
 NOT_FOUND = "not_found"
 INVALID = "invalid"
+
+
+class ArchiveError(Exception):
+    """An archive is not, byte for byte, what an export writes; the message says what is wrong and where."""
 
 
 class InferenceStoreError(Exception):

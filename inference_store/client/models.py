@@ -1,9 +1,11 @@
 """Every model and enumeration of the SDK reference, and the additional ones."""
 
+from inference_store.contract.archive import Manifest, ManifestMember
 from inference_store.contract.entries import Entry
 from inference_store.contract.enums import (
     DeleteAction,
     EmbeddingDistanceMetric,
+    ExportFormat,
     InferenceAction,
     MetadataFilterOperator,
     MetadataFilterType,
@@ -13,6 +15,7 @@ from inference_store.contract.enums import (
     PaginationGranularInferenceSortField,
     PaginationSortDirection,
     PaginationSortField,
+    RetentionReason,
     RetentionTaskState,
     TaskType,
 )
@@ -47,6 +50,7 @@ from inference_store.contract.jobs import (
     NewRetentionPolicyRequest,
     NewRetentionTaskRequest,
     RetentionPolicy,
+    RetentionPreviewItem,
     RetentionTask,
 )
 from inference_store.contract.metadata import (
@@ -67,6 +71,7 @@ __all__ = [
     "EmbeddingDistanceMetric",
     "EmbeddingFilter",
     "Entry",
+    "ExportFormat",
     "ExportTask",
     "GeoCircle",
     "GeoPoint",
@@ -75,6 +80,8 @@ __all__ = [
     "GranularInference",
     "Inference",
     "InferenceAction",
+    "Manifest",
+    "ManifestMember",
     "Metadata",
     "MetadataFilter",
     "MetadataFilterOperator",
@@ -104,6 +111,8 @@ __all__ = [
     "PaginationSortField",
     "Project",
     "RetentionPolicy",
+    "RetentionPreviewItem",
+    "RetentionReason",
     "RetentionTask",
     "RetentionTaskState",
     "TaskType",

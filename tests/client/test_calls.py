@@ -261,6 +261,7 @@ CASES: dict[str, Case] = {
             "exclude_inference_ids": ["x"],
             "include_inferences_as_annotations": False,
             "include_custom_metadata": False,
+            "format": "archive",
         },
         EXPORT,
         istore.ExportTask(**EXPORT),

@@ -100,6 +100,7 @@ ADDITIONAL_FUNCTIONS: dict[str, dict[str, list[Any]]] = {
         "list_registered_models": [],
     },
     "upload": {"put": ["presigned_url", "data"]},
+    "verification": {"check_archive": ["path"], "verify_archive": ["path"]},
 }
 
 # --- model -> fields: a name is required, a pair has a default ---------------------------------------------
@@ -231,6 +232,17 @@ MODELS: dict[str, list[Any]] = {
     "TimeWindowFilter": [("start", None), ("end", None)],
 }
 
+ADDITIONAL_MODELS = [
+    "Entry",
+    "ExportFormat",
+    "GranularInference",
+    "Manifest",
+    "ManifestMember",
+    "Project",
+    "RetentionPreviewItem",
+    "RetentionReason",
+]
+
 # --- enumeration -> name: value ----------------------------------------------------------------------------
 ENUMS: dict[str, dict[str, str]] = {
     "DeleteAction": {"HARD": "hard", "SOFT": "soft"},
@@ -355,7 +367,8 @@ def test_an_enumeration_has_the_references_values(name: str) -> None:
 
 
 def test_the_models_module_lists_what_it_has() -> None:
-    assert {*MODELS, *ENUMS, "Entry", "GranularInference", "Project"} == set(models.__all__)
+    assert {*MODELS, *ENUMS, *ADDITIONAL_MODELS} == set(models.__all__)
+    assert all(getattr(istore, name) is getattr(models, name) for name in ADDITIONAL_MODELS)
 
 
 def test_methods_of_the_reference() -> None:
