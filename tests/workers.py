@@ -60,7 +60,15 @@ class Worker:
 
     def ready(self) -> None:
         """Wait until it takes jobs."""
-        wait_until(lambda: b" ready." in self.log.read_bytes(), f"the worker is ready ({self.log.read_text()})")
+        started = self.process
+
+        def is_ready() -> bool:
+            text = self.log.read_text()
+            assert started is not None
+            assert started.poll() is None, text
+            return " ready." in text
+
+        wait_until(is_ready, "the worker is ready")
 
     def kill(self) -> None:
         """As the kernel does it when memory is short: parent and child at once, no goodbye."""
