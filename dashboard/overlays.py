@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inference_store.contract.entries import Entry
+from inference_store.contract.geometry import oriented_corners, run_lengths
 
 SERIES = 8
 """Colours to tell labels apart; the style sheet has as many `series-…` classes."""
@@ -77,20 +78,6 @@ def _box(box: dict[str, float]) -> list[list[tuple[float, float]]]:
     return [[(left, top), (right, top), (right, bottom), (left, bottom)]]
 
 
-def _oriented_box(box: dict[str, float], width: int, height: int) -> list[list[tuple[float, float]]]:
-    """Its corners in pixels: sides are normalised to the picture, the angle turns them in pixels."""
-    x, y, half_width, half_height = (
-        box["cx"] * width,
-        box["cy"] * height,
-        box["w"] * width / 2,
-        box["h"] * height / 2,
-    )
-    cos, sin = math.cos(box["r"]), math.sin(box["r"])
-    corners = [(-half_width, -half_height), (half_width, -half_height)]
-    corners += [(half_width, half_height), (-half_width, half_height)]
-    return [[(x + dx * cos - dy * sin, y + dx * sin + dy * cos) for dx, dy in corners]]
-
-
 def _contours(rings: list[list[dict[str, float]]], most_points: int) -> list[list[tuple[float, float]]]:
     found = []
     for ring in rings:
@@ -100,31 +87,17 @@ def _contours(rings: list[list[dict[str, float]]], most_points: int) -> list[lis
     return found
 
 
-def run_lengths(counts: list[int] | str) -> list[int]:
-    """COCO's run lengths: as they are, or from its string of 6-bit characters."""
-    if not isinstance(counts, str):
-        return counts[:MOST_RUNS]
-    runs: list[int] = []
-    position = 0
-    while position < len(counts) and len(runs) < MOST_RUNS:
-        value, shift, more = 0, 0, True
-        while more and position < len(counts) and shift < 60:
-            character = ord(counts[position]) - 48
-            value |= (character & 0x1F) << shift
-            more, position, shift = bool(character & 0x20), position + 1, shift + 5
-            if not more and character & 0x10:
-                value |= -1 << shift
-        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-    return runs
-
-
 def _mask(rle: dict[str, Any], width: int, height: int) -> str:
     """The mask's runs, which go down the columns, as one path scaled to the picture."""
     rows, columns = rle["size"]
     across, down = width / columns, height / rows
     path: list[str] = []
     at = 0
-    for run, length in enumerate(run_lengths(rle["counts"])):
+    try:
+        runs = run_lengths(rle["counts"], MOST_RUNS)
+    except ValueError:  # a string that is no mask is not drawn
+        return ""
+    for run, length in enumerate(runs):
         if length < 0 or at + length > rows * columns:
             break
         start, at = at, at + length
@@ -149,7 +122,7 @@ def _drawn(
     if "bbox" in geometry:
         rings = _box(geometry["bbox"])
     elif "oriented_bbox" in geometry:
-        rings = _oriented_box(geometry["oriented_bbox"], width, height)
+        rings = [oriented_corners(geometry["oriented_bbox"], width, height)]
     else:
         rings = _contours(geometry.get("contours") or [], most_points)
     if not rings:

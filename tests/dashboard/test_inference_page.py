@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from dashboard.overlays import overlay, run_lengths
+from dashboard.overlays import overlay
 from inference_store.contract.entries import Entry
 from inference_store.contract.enums import TaskType
 from tests.dashboard.conftest import box, store_seen
@@ -40,9 +40,13 @@ def test_contours_become_rings():
 
 @pytest.mark.parametrize("counts", [[2, 3, 4], "234"])
 def test_run_lengths_go_down_the_columns(counts):
-    assert run_lengths(counts) == [2, 3, 4]
     (shape,) = overlay([Entry("roof", 0.5, {"rle": {"size": [3, 3], "counts": counts}})], 6, 6).shapes
     assert shape.path == "M0 4h2v2h-2zM2 0h2v4h-2z"
+
+
+def test_a_mask_whose_string_is_none_is_not_drawn():
+    mask = {"rle": {"size": [3, 3], "counts": "no mask"}}
+    assert overlay([Entry("roof", 0.5, mask)], 6, 6) is None
 
 
 def test_a_mask_that_claims_too_much_is_bounded():
