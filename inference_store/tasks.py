@@ -4,7 +4,15 @@ from uuid import UUID
 
 from celery import shared_task
 
-from inference_store.services import exporting, exports, jobs, sweeping
+from inference_store.services import (
+    exporting,
+    exports,
+    jobs,
+    retention,
+    retention_runs,
+    soft_deletion,
+    sweeping,
+)
 
 
 @shared_task(name="inference_store.run_export")
@@ -20,6 +28,21 @@ def resume_jobs() -> int:
 @shared_task(name="inference_store.expire_archives")
 def expire_archives() -> int:
     return exports.expire_archives()
+
+
+@shared_task(name="inference_store.run_retention")
+def run_retention(pk: str) -> None:
+    retention_runs.run(UUID(pk))
+
+
+@shared_task(name="inference_store.schedule_retention")
+def schedule_retention() -> int:
+    return retention.schedule_due()
+
+
+@shared_task(name="inference_store.purge_deleted")
+def purge_deleted() -> int:
+    return soft_deletion.purge_deleted() + retention.purge_previews()
 
 
 @shared_task(name="inference_store.sweep_blobs")

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Any, TypeAlias
 
 from django.conf import settings
+from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from pydantic import BaseModel, ValidationError
@@ -80,6 +81,7 @@ def operation(
     refuses: Iterable[int] = (),
     tag: str = "inferences",
     request: Any = None,
+    media_type: str = "application/json",
 ) -> Callable[[Handler], Handler]:
     """Declare a handler: it gets `model` (where the route names one), `body` (of type `takes`) and the rest.
 
@@ -92,7 +94,7 @@ def operation(
 
     def declare(handler: Handler) -> Handler:
         @wraps(handler)
-        def run(view: StoreView, http: Request, *args: Any, **kwargs: Any) -> Response:
+        def run(view: StoreView, http: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if not any_query:
                 refuse_unknown_parameters(http, known)
             if role is not None:
@@ -102,7 +104,7 @@ def operation(
             elif not raw:
                 parse(http, Nothing, settings.API_BODY_MAXIMUM_BYTES, required=False)
             answer = handler(view, http, *args, **kwargs)
-            if isinstance(answer, Response):
+            if isinstance(answer, HttpResponseBase):
                 return answer
             status, body = answer if isinstance(answer, tuple) else (HTTPStatus.OK, answer)
             return Response(body, status=status)
@@ -117,7 +119,7 @@ def operation(
             tags=[tag],
             parameters=parameters,
             request=request or takes,
-            responses={status: _described(gives, status) for status in answers}
+            responses={(status, media_type): _described(gives, status) for status in answers}
             | {status: OpenApiResponse(ErrorBody, REASONS[status]) for status in sorted(statuses)},
         )(run)
 

@@ -6,7 +6,7 @@ from django.urls.converters import StringConverter
 from django.views.decorators.csrf import csrf_exempt
 from pydantic import TypeAdapter, ValidationError
 
-from inference_store.api import document, errors, exports, inferences, metadata, projects, uploads
+from inference_store.api import document, errors, exports, inferences, metadata, projects, retention, uploads
 from inference_store.contract.base import Identifier
 
 _identifier: TypeAdapter[str] = TypeAdapter(Identifier)
@@ -33,6 +33,7 @@ def unknown(request: HttpRequest) -> HttpResponse:
 app_name = "api"
 MODEL = "models/<id:model_id>"
 INFERENCE = f"{MODEL}/inferences/<id:inference_id>"
+RETENTION_TASK = f"{MODEL}/retention-tasks/<id:task_id>"
 urlpatterns = [
     path("projects", projects.Projects.as_view(), name="projects"),
     path("models", projects.Models.as_view(), name="models"),
@@ -57,6 +58,20 @@ urlpatterns = [
     path(
         f"{MODEL}/export-tasks/<id:task_id>/stop", exports.StopExportTask.as_view(), name="stop-export-task"
     ),
+    path(f"{MODEL}/retention-policies", retention.Policies.as_view(), name="retention-policies"),
+    path(f"{MODEL}/retention-policy", retention.Policy.as_view(), name="retention-policy"),
+    path(
+        f"{MODEL}/retention-policies/<id:policy_id>",
+        retention.OnePolicy.as_view(),
+        name="one-retention-policy",
+    ),
+    path(f"{MODEL}/retention-tasks", retention.Tasks.as_view(), name="retention-tasks"),
+    path(f"{MODEL}/retention-tasks/filter", retention.TaskSearch.as_view(), name="retention-task-search"),
+    path(RETENTION_TASK, retention.OneTask.as_view(), name="retention-task"),
+    path(f"{RETENTION_TASK}/stop", retention.StopTask.as_view(), name="stop-retention-task"),
+    path(f"{RETENTION_TASK}/preview", retention.Preview.as_view(), name="retention-preview"),
+    path(f"{RETENTION_TASK}/preview.jsonl", retention.PreviewLines.as_view(), name="retention-preview-lines"),
+    path(f"{RETENTION_TASK}/preview.csv", retention.PreviewCsv.as_view(), name="retention-preview-csv"),
     path("blobs/<path:key>", uploads.Blobs.as_view(), name="blob"),
     path("openapi.json", document.Document.as_view(), name="openapi"),
     path("docs", document.Documentation.as_view(), name="docs"),

@@ -1,11 +1,13 @@
 """Inferences are deleted by the user's own word: rows first, blobs after commit."""
 
 import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
-from django.utils import timezone
+from django.db.models.functions import Now
 from psycopg.sql import SQL, Identifier
 
 from inference_store import blobs
@@ -13,6 +15,7 @@ from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import BaseInferenceFilter
 from inference_store.models import Blob, Embedding, Entry, Inference, RegisteredModel
 from inference_store.query.matching import matching
+from inference_store.services import soft_deletion
 
 logger = logging.getLogger(__name__)
 
@@ -20,47 +23,73 @@ DELETED_AT_ONCE = 10_000
 """Rows in one statement: bounds the key list that is sent, not the transaction."""
 
 
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """Blobs whose bytes go after commit, and how many bytes."""
+
+    keys: list[str]
+    size: int
+
+
 def delete_inference(*, model: RegisteredModel, inference_id: str) -> str:
-    """Delete one inference, protected or not, with its entries, embedding, metadata and blob."""
-    deleted = _delete(Inference.objects.filter(registered_model=model, inference_id=inference_id))
-    if not deleted:
+    """Delete one inference, protected or not, with its entries, embedding, metadata and blob.
+
+    One that retention has deleted softly goes for good too, but is none that can be seen: 404.
+    """
+    rows = Inference.objects.filter(registered_model=model, inference_id=inference_id)
+    if not _delete(model, rows, [inference_id]):
         raise Refusal.not_found(f"There is no inference {inference_id!r} of this model.")
-    return deleted[0]
+    return inference_id
 
 
 def delete_matching(*, model: RegisteredModel, filters: BaseInferenceFilter) -> list[str]:
-    """Delete everything the filter matches; the ids that went."""
-    return _delete(matching(model, filters))
+    """Delete everything the filter matches, softly deleted ones of those ids too; the ids that went."""
+    return _delete(model, matching(model, filters))
 
 
 @transaction.atomic
-def _delete(queryset: QuerySet[Inference]) -> list[str]:
-    # Locked in order of their keys, so that two deletes never wait for each other in a circle.
+def _delete(model: RegisteredModel, queryset: QuerySet[Inference], named: Iterable[str] = ()) -> list[str]:
+    soft_deletion.hold_off_restoring(model)
+    # Locked in order of their keys, so that two deletions never wait for each other in a circle.
     locked = queryset.select_for_update(of=("self",)).order_by("pk").values_list("pk", "inference_id")
     rows = list(locked)
     for start in range(0, len(rows), DELETED_AT_ONCE):
-        _delete_rows([key for key, _ in rows[start : start + DELETED_AT_ONCE]])
+        batch = rows[start : start + DELETED_AT_ONCE]
+        doomed = delete_rows([key for key, _ in batch])
+        transaction.on_commit(partial(remove_blobs, doomed.keys), robust=True)
+        soft_deletion.forget(model, [inference_id for _, inference_id in batch])
+    soft_deletion.forget(model, [*named])
     return [inference_id for _, inference_id in rows]
 
 
-def _delete_rows(keys: list[int]) -> None:
-    doomed = list(Blob.objects.filter(inference_id__in=keys).values_list("key", flat=True))
-    Blob.objects.filter(key__in=doomed).update(inference_id=None, doomed_at=timezone.now())
+def delete_rows(keys: list[int]) -> Doomed:
+    """Delete the inferences of these keys, which the caller has locked, and doom their blobs."""
     with connection.cursor() as cursor:
         for table in (Entry, Embedding):
             statement = SQL("delete from {} where inference_id = any(%s)")
             cursor.execute(statement.format(Identifier(table._meta.db_table)), [keys])
         statement = SQL("delete from {} where id = any(%s)")
         cursor.execute(statement.format(Identifier(Inference._meta.db_table)), [keys])
-    transaction.on_commit(partial(remove_blobs, doomed), robust=True)
+    return doom(keys)
+
+
+def doom(keys: list[int], kinds: Iterable[Blob.Kind] = tuple(Blob.Kind)) -> Doomed:
+    """Take from these inferences their blobs of those kinds. After the rows, and in order: as ingest does."""
+    owned = Blob.objects.filter(inference_id__in=keys, kind__in=list(kinds))
+    rows = list(owned.select_for_update().order_by("key").values_list("key", "size"))
+    doomed = Doomed([key for key, _ in rows], sum(size or 0 for _, size in rows))
+    Blob.objects.filter(key__in=doomed.keys).update(inference_id=None, doomed_at=Now())
+    return doomed
 
 
 def remove_blobs(keys: list[str]) -> None:
     """Remove the bytes of doomed blobs, then their rows. What fails is left to the sweep."""
+    removed = []
     for key in keys:
         try:
             blobs.remove(key)
         except OSError:
             logger.warning("The blob %s could not be removed; the sweep will try again.", key, exc_info=True)
         else:
-            Blob.objects.filter(key=key).delete()
+            removed.append(key)
+    Blob.objects.filter(key__in=removed).delete()

@@ -8,7 +8,7 @@ from django.urls import URLPattern
 from django.utils import timezone
 
 from inference_store.api import urls
-from inference_store.models import RegisteredModel, Token
+from inference_store.models import RegisteredModel, RetentionPolicy, RetentionTask, Token
 from tests.cast import Cast, request_of
 
 METHODS = ("GET", "POST", "PUT", "DELETE")
@@ -18,6 +18,8 @@ WRITE = (401, 404, 403, 200, 200)
 RULE = (401, 404, 403, 403, 200)
 OWN = (401, 200, 200, 200, 200)
 FILTERS: dict[str, Any] = {"filters": {}}
+POLICY, TASK = "00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002"
+AGES = {"automated_interval": 0, "maximum_record_age": 2, "maximum_blob_age": 1}
 
 # route name -> method -> (expected status of each caller, a good body). What is not named is 405.
 MATRIX: dict[str, dict[str, tuple[tuple[int, ...], Any]]] = {
@@ -52,6 +54,16 @@ MATRIX: dict[str, dict[str, tuple[tuple[int, ...], Any]]] = {
     "metadata-statistics": {"POST": (READ, {"key": "run", "type": "int"})},
     "upload-data": {"POST": (WRITE, None)},
     "upload-metadata": {"POST": (WRITE, None)},
+    "retention-policies": {"POST": (RULE, AGES)},
+    "retention-policy": {"GET": (READ, None)},
+    "one-retention-policy": {"DELETE": (RULE, None)},
+    "retention-tasks": {"POST": (RULE, {"dry_run": True, "retention_policy_id": POLICY})},
+    "retention-task-search": {"POST": (READ, {})},
+    "retention-task": {"GET": (READ, None)},
+    "stop-retention-task": {"POST": (RULE, None)},
+    "retention-preview": {"GET": (READ, None)},
+    "retention-preview-lines": {"GET": (READ, None)},
+    "retention-preview-csv": {"GET": (READ, None)},
     # By signature, whoever calls.
     "blob": {"GET": ((403,) * 5, None), "PUT": ((403,) * 5, None)},
     "openapi": {"GET": ((200,) * 5, None)},
@@ -66,7 +78,22 @@ def address(route: URLPattern) -> str:
     if route.name == "unknown":
         return "no/such/thing"
     path = str(route.pattern).replace("<id:model_id>", "detector").replace("<id:inference_id>", "i-1")
+    path = path.replace("<id:policy_id>", POLICY).replace("<id:task_id>", TASK)
     return path.replace("<path:key>", "1/" + "0" * 32)
+
+
+def make_retention(model: RegisteredModel) -> None:
+    """A policy, and a dry run that found nothing."""
+    policy, _ = RetentionPolicy.objects.get_or_create(
+        registered_model=model, defaults=AGES | {"id": POLICY, "delete_action": "soft"}
+    )
+    ages = {name: age for name, age in AGES.items() if name.startswith("maximum")}
+    limits = dict.fromkeys(("record_limit", "blob_limit", "finished_at"), timezone.now())
+    RetentionTask.objects.get_or_create(
+        id=TASK,
+        registered_model=model,
+        defaults={"retention_policy_id": policy.pk, "dry_run": True, "state": "complete"} | ages | limits,
+    )
 
 
 def test_every_route_has_its_row() -> None:
@@ -81,6 +108,7 @@ def test_matrix(cast: Cast, detector: RegisteredModel, route: URLPattern, method
     for position, name in enumerate(CALLERS):
         cast.bob.post("models/detector/inferences", request_of("i-1"))
         cast.bob.post("models/detector/inferences/i-1/metadata", {"key": "run", "type": "int", "value": "7"})
+        make_retention(detector)
         answer = getattr(cast, name)(method, path, body)
         if expected is None:
             # Nobody learns less than that they must say who they are.
