@@ -1,0 +1,178 @@
+"""Softly deleted inferences are put away, brought back, and in time purged (docs/decisions/0001).
+
+A row is kept as JSON, so that columns may come and go meanwhile; numbers of double precision as text, as
+JSON would lose the sign of a zero.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import connection, models, transaction
+from django.db.models import QuerySet
+
+from inference_store.models import Entry, Inference, RegisteredModel, SoftDeletedInference
+from inference_store.models.job import hence
+
+RESTORED_AT_ONCE = 500
+PURGED_AT_ONCE = 2_000
+LOCK_CLASS = 1_919_251_310
+"""Of the advisory locks, by model, that keep a restoration and the user's own deletions apart."""
+
+KEEP = """
+    insert into inference_store_softdeletedinference
+           (id, registered_model_id, inference_id, retention_task_id, row, entries, vector)
+    select inference.id, inference.registered_model_id, inference.inference_id, %(task)s,
+           {row} || '{{"data_storage_key": null}}',
+           coalesce((select jsonb_agg({entry} order by entry.position) from inference_store_entry entry
+                      where entry.inference_id = inference.id), '[]'),
+           embedding.vector
+      from inference_store_inference inference
+      left join inference_store_embedding embedding on embedding.inference_id = inference.id
+     where inference.id = any(%(keys)s)
+"""
+RESTORE_ROWS = """
+    insert into inference_store_inference ({columns})
+    select {values}
+      from inference_store_softdeletedinference kept,
+           jsonb_populate_record(null::inference_store_inference, %(defaults)s::jsonb || kept.row) held
+     where kept.id = any(%(keys)s)
+     order by kept.inference_id
+    on conflict (registered_model_id, inference_id) do nothing
+    returning id
+"""
+RESTORE_ENTRIES = """
+    insert into inference_store_entry ({columns})
+    select {values}
+      from inference_store_softdeletedinference kept, jsonb_array_elements(kept.entries) entry,
+           jsonb_populate_record(null::inference_store_entry, %(defaults)s::jsonb || entry) held
+     where kept.id = any(%(keys)s)
+"""
+RESTORE_EMBEDDINGS = """
+    insert into inference_store_embedding (inference_id, registered_model_id, vector)
+    select id, registered_model_id, vector from inference_store_softdeletedinference
+     where id = any(%(keys)s) and vector is not null
+"""
+
+
+@dataclass(slots=True)
+class Restored:
+    """Ids that are back, and ids that are not, as one of them is stored that was not deleted."""
+
+    restored: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+
+# --- Away ---------------------------------------------------------------------------------------------------
+def keep(keys: list[int], task_id: UUID) -> None:
+    """Copy these inferences to where the softly deleted ones are, within the caller's transaction."""
+    statement = KEEP.format(row=_as_json(Inference, "inference"), entry=_as_json(Entry, "entry"))
+    with connection.cursor() as cursor:
+        cursor.execute(statement, {"task": task_id, "keys": keys})
+
+
+def _as_json(table: type[models.Model], alias: str) -> str:
+    """A row as jsonb, exactly; without what the database computes."""
+    computed = [each.column for each in table._meta.concrete_fields if each.generated]
+    doubles = [
+        f"'{each.column}', {alias}.{each.column}::text"
+        for each in table._meta.concrete_fields
+        if isinstance(each, models.FloatField)
+    ]
+    row = f"to_jsonb({alias}) || jsonb_build_object({', '.join(doubles)})"
+    return " - ".join([f"({row})", *(f"'{column}'" for column in computed)])
+
+
+def forget(model: RegisteredModel, inference_ids: list[str]) -> None:
+    """Remove all that was softly deleted under these ids, for good."""
+    SoftDeletedInference.objects.filter(registered_model=model, inference_id__in=inference_ids).delete()
+
+
+def hold_off_restoring(model: RegisteredModel) -> None:
+    """Until the caller's transaction ends, nothing of the model is restored."""
+    with connection.cursor() as cursor:
+        cursor.execute("select pg_advisory_xact_lock_shared(%s, %s)", [LOCK_CLASS, model.pk])
+
+
+# --- Back ---------------------------------------------------------------------------------------------------
+def restore_deleted(
+    *, model: RegisteredModel, inference_ids: list[str] | None = None, task_id: UUID | None = None
+) -> Restored:
+    """Bring back what retention deleted softly: all of the model's, or these ids, or what that task took.
+
+    Where an id was deleted more than once, the last one comes back. The inputs are gone for good.
+    """
+    found = SoftDeletedInference.objects.filter(registered_model=model)
+    if inference_ids is not None:
+        found = found.filter(inference_id__in=inference_ids)
+    if task_id is not None:
+        found = found.filter(retention_task_id=task_id)
+    told = Restored()
+    after: str | None = ""
+    while after is not None:
+        after = _restore_some(model, found, after, told)
+    return told
+
+
+@transaction.atomic
+def _restore_some(
+    model: RegisteredModel, found: QuerySet[SoftDeletedInference], after: str, told: Restored
+) -> str | None:
+    """Restore those that come next in order of their ids; the last of these, None where there was none."""
+    with connection.cursor() as cursor:
+        cursor.execute("select pg_advisory_xact_lock(%s, %s)", [LOCK_CLASS, model.pk])
+    latest = found.filter(inference_id__gt=after).order_by("inference_id", "-deleted_at", "-id")
+    chosen = list(latest.distinct("inference_id").values_list("id", "inference_id")[:RESTORED_AT_ONCE])
+    if not chosen:
+        return None
+    # Locked, as a purge may be on its way to them.
+    locked = SoftDeletedInference.objects.filter(pk__in=[key for key, _ in chosen]).select_for_update()
+    ids = dict(locked.order_by("pk").values_list("id", "inference_id"))
+    restored = _insert(list(ids))
+    SoftDeletedInference.objects.filter(pk__in=restored).delete()
+    told.restored += [ids[key] for key, _ in chosen if key in restored]
+    told.refused += [ids[key] for key, _ in chosen if key in ids and key not in restored]
+    return chosen[-1][1]
+
+
+def _insert(keys: list[int]) -> set[int]:
+    """Those of the keys that are live again: not those whose id is stored."""
+    with connection.cursor() as cursor:
+        cursor.execute(_restoring(RESTORE_ROWS, Inference), {"keys": keys, "defaults": _defaults(Inference)})
+        restored = [key for (key,) in cursor.fetchall()]
+        given: dict[str, Any] = {"keys": restored, "defaults": _defaults(Entry)}
+        cursor.execute(_restoring(RESTORE_ENTRIES, Entry), given)
+        cursor.execute(RESTORE_EMBEDDINGS, {"keys": restored})
+    return set(restored)
+
+
+def _restoring(statement: str, table: type[models.Model]) -> str:
+    columns = [str(each.column) for each in table._meta.concrete_fields if not each.generated]
+    return statement.format(columns=", ".join(columns), values=", ".join(f"held.{each}" for each in columns))
+
+
+def _defaults(table: type[models.Model]) -> str:
+    """What a row kept before a column existed has in it."""
+    known = {each.column: each.get_default() for each in table._meta.concrete_fields if each.has_default()}
+    return json.dumps(known, cls=DjangoJSONEncoder)
+
+
+# --- Gone ---------------------------------------------------------------------------------------------------
+def purge_deleted() -> int:
+    """Remove for good what was softly deleted so many days ago; how many went."""
+    old = SoftDeletedInference.objects.filter(
+        deleted_at__lt=hence(-settings.SOFT_DELETED_KEPT_DAYS * 86_400)
+    ).order_by("deleted_at")
+    purged = 0
+    while count := _purge_some(old):
+        purged += count
+    return purged
+
+
+@transaction.atomic
+def _purge_some(old: QuerySet[SoftDeletedInference]) -> int:
+    keys = list(old.select_for_update(skip_locked=True).values_list("pk", flat=True)[:PURGED_AT_ONCE])
+    return SoftDeletedInference.objects.filter(pk__in=keys).delete()[0]
