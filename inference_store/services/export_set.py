@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.core.exceptions import EmptyResultSet
 from django.db import connection
 from django.db.models import QuerySet
 
@@ -63,7 +64,10 @@ def _keys(model: RegisteredModel, request: NewExportTaskRequest) -> tuple[str, l
 
 
 def _sql(queryset: QuerySet[Any, Any]) -> tuple[str, list[Any]]:
-    sql, parameters = queryset.query.sql_with_params()
+    try:
+        sql, parameters = queryset.query.sql_with_params()
+    except EmptyResultSet:  # Django sees that nothing can match
+        return "select null::bigint as id where false", []
     return sql, list(parameters)
 
 

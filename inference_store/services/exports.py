@@ -8,7 +8,17 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
-from django.db.models import F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import (
+    DateTimeField,
+    DurationField,
+    ExpressionWrapper,
+    F,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+)
 from django.db.models.functions import Least, Now
 
 from inference_store import blobs
@@ -71,9 +81,10 @@ def model_exports(model: RegisteredModel) -> QuerySet[Export]:
 
 def _with_expiry(exports: QuerySet[Export]) -> QuerySet[Export]:
     """With `gone_at`: an archive goes when its time is over, and never outlives the model's blob age."""
-    blob_age = RetentionPolicy.objects.filter(registered_model=OuterRef("registered_model")).values(
-        limit=OuterRef("created_at") + F("maximum_blob_age") * timedelta(hours=1)
-    )
+    age = ExpressionWrapper(F("maximum_blob_age") * Value(timedelta(hours=1)), output_field=DurationField())
+    limit = ExpressionWrapper(OuterRef("created_at") + age, output_field=DateTimeField())
+    of_model = RetentionPolicy.objects.filter(registered_model=OuterRef("registered_model"))
+    blob_age = of_model.values(limit=limit)
     return exports.annotate(gone_at=Least("expires_at", Subquery(blob_age)))
 
 

@@ -88,7 +88,7 @@ def work(kind: type[J], pk: UUID, step: Callable[[J], bool]) -> None:
 
     A refusal or a full disk ends the job as failed. Anything else is tried again when the claim has run out.
     """
-    job = _claim(kind, pk)
+    job = claim(kind, pk)
     if job is None:
         return
     until = time.monotonic() + SLICE_SECONDS
@@ -111,7 +111,7 @@ def work(kind: type[J], pk: UUID, step: Callable[[J], bool]) -> None:
         finish(job, JobState.FAILED, "The disk of the blob store is full. Make room and start it again.")
 
 
-def _claim(kind: type[J], pk: UUID) -> J | None:
+def claim(kind: type[J], pk: UUID) -> J | None:
     """The job, for this worker alone; None where another has it or nothing is left to do."""
     claim = uuid4()
     free = kind.objects.active().unclaimed().filter(pk=pk)
