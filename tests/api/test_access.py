@@ -8,7 +8,7 @@ from django.urls import URLPattern
 from django.utils import timezone
 
 from inference_store.api import urls
-from inference_store.models import RegisteredModel, RetentionPolicy, RetentionTask, Token
+from inference_store.models import Export, RegisteredModel, RetentionPolicy, RetentionTask, Token, User
 from tests.cast import Cast, request_of
 
 METHODS = ("GET", "POST", "PUT", "DELETE")
@@ -64,6 +64,10 @@ MATRIX: dict[str, dict[str, tuple[tuple[int, ...], Any]]] = {
     "retention-preview": {"GET": (READ, None)},
     "retention-preview-lines": {"GET": (READ, None)},
     "retention-preview-csv": {"GET": (READ, None)},
+    "export-tasks": {"GET": (READ, None), "POST": (READ, {})},
+    "export-task": {"GET": (READ, None)},
+    # It is alice's: an editor may stop it, another viewer may not.
+    "stop-export-task": {"POST": (WRITE, None)},
     # By signature, whoever calls.
     "blob": {"GET": ((403,) * 5, None), "PUT": ((403,) * 5, None)},
     "openapi": {"GET": ((200,) * 5, None)},
@@ -96,6 +100,12 @@ def make_retention(model: RegisteredModel) -> None:
     )
 
 
+def make_export(model: RegisteredModel, user: User) -> None:
+    Export.objects.get_or_create(
+        id=TASK, registered_model=model, user=user, defaults={"format": "archive", "request": {}}
+    )
+
+
 def test_every_route_has_its_row() -> None:
     assert {route.name for route in ROUTES} == set(MATRIX)
 
@@ -109,6 +119,7 @@ def test_matrix(cast: Cast, detector: RegisteredModel, route: URLPattern, method
         cast.bob.post("models/detector/inferences", request_of("i-1"))
         cast.bob.post("models/detector/inferences/i-1/metadata", {"key": "run", "type": "int", "value": "7"})
         make_retention(detector)
+        make_export(detector, cast.users["alice"])
         answer = getattr(cast, name)(method, path, body)
         if expected is None:
             # Nobody learns less than that they must say who they are.
