@@ -5,11 +5,14 @@ another process can go on after any batch and the same bytes come out.
 """
 
 import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, TypeAlias
+
+import orjson
 
 from inference_store.contract.errors import Refusal
 from inference_store.models import RegisteredModel
@@ -23,6 +26,8 @@ EXTENSIONS = {
     "image/bmp": "bmp",
     "image/tiff": "tif",
 }
+BATCH_NUMBERS = 500_000
+"""Of embeddings in a batch: as text and as objects each takes some 50 bytes."""
 PLAIN = re.compile(r"[a-z0-9_][a-z0-9._-]{0,99}", re.ASCII)
 LOOKS_HASHED = re.compile(r".*-[0-9a-f]{32}", re.ASCII)
 RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.ASCII)
@@ -92,6 +97,7 @@ class Writer:
     needs_labels: ClassVar[bool] = False
     """Whether `plan.labels` is to be filled, which reads all entries of the set."""
     needs_keys: ClassVar[bool] = False
+    largest_batch: ClassVar[int] = 500
 
     def __init__(self, plan: Plan, counters: dict[str, int]) -> None:
         self.plan = plan
@@ -103,8 +109,8 @@ class Writer:
 
     @classmethod
     def batch_size(cls, model: RegisteredModel) -> int:
-        """The most inferences of a batch."""
-        return 500
+        """The most inferences of a batch, which is read at once: fewer where embeddings are wide."""
+        return max(1, min(cls.largest_batch, BATCH_NUMBERS // max(1, model.embedding_size)))
 
     def inference(self, whole: WholeInference) -> Iterator[Output]:
         """The pieces of one inference. Its `input` is None where its bytes are gone."""
@@ -124,6 +130,14 @@ def refuse_task(model: RegisteredModel, format_: str, tasks: tuple[str, ...]) ->
         raise Refusal.invalid(
             "format", f"{format_} can hold {' and '.join(tasks)}; the model's task is {model.task_type}"
         )
+
+
+def json_bytes(content: Any) -> bytes:
+    """As JSON in UTF-8, in one line."""
+    try:
+        return orjson.dumps(content)
+    except orjson.JSONEncodeError:  # a number that came as 1e300 is read from jsonb as a whole number
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
 def stem(inference_id: str) -> str:

@@ -99,7 +99,8 @@ def _rings(spans: list[tuple[int, int]], rows: int) -> Iterator[list[Point]]:
 
 def _walk(onward: dict[Point, list[Point]], start: Point) -> list[Point]:
     """The way from a point until it closes there; what was walked is taken out of `onward`."""
-    points, at, wanted = [], start, None
+    points: list[Point] = []
+    at, wanted = start, None
     while ways := onward.get(at):
         # Where two corners of the mask touch, a turn to the right stays with the one at hand.
         chosen = next((way for way in ways if _heading(at, way) == wanted), None)

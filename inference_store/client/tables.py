@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from array import array
-from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from inference_store.client.paging import inference_pages
 from inference_store.contract.enums import MetadataType
 from inference_store.contract.filters import NewGetInferencesRequest
 from inference_store.contract.inferences import Inference
+from inference_store.contract.metadata import metadata_column_names
 
 if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped]
@@ -176,13 +176,9 @@ class _MetadataColumns:
             values.append(parse(item.value))
 
     def named(self, length: int) -> dict[str, tuple[str, list[Any]]]:
-        types = Counter(key for key, _ in self._values)
         columns: dict[str, tuple[str, list[Any]]] = {}
-        for key, type_ in sorted(self._values):
+        for (key, type_), name in metadata_column_names(self._values).items():
             values = self._values[key, type_]
             values.extend([None] * (length - len(values)))
-            name = f"metadata.{key}" if types[key] == 1 else f"metadata.{key}:{type_}"
-            while name in columns:  # a key may itself end in a type's name
-                name += f":{type_}"
             columns[name] = (_KIND_OF_METADATA.get(type_, (STRING, str))[0], values)
         return columns

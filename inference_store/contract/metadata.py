@@ -1,5 +1,7 @@
 """Typed metadata: what is attached to an inference, and statistics over it."""
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -41,6 +43,23 @@ def parse_metadata_value(type_: str, text: str) -> Any:
             raise ValueError(f"is not JSON: {error}") from None
         return storable_json(value)
     return text
+
+
+def metadata_column_names(keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """A column's name for each (key, type), in their order: `metadata.<key>`.
+
+    A key of several types has `metadata.<key>:<type>` for each. No two names are the same.
+    """
+    pairs = sorted(keys)
+    types, names = Counter(key for key, _ in pairs), set[str]()
+    columns = {}
+    for key, type_ in pairs:
+        name = f"metadata.{key}" if types[key] == 1 else f"metadata.{key}:{type_}"
+        while name in names:  # a key may itself end in a type's name
+            name += f":{type_}"
+        names.add(name)
+        columns[key, type_] = name
+    return columns
 
 
 class NewExtendedMetadataRequest(RequestModel):

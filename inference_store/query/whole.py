@@ -26,11 +26,15 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class WholeInference:
-    """`metadata` is keyed by type and then key, its values parsed; `vector` is float32."""
+    """`metadata` is keyed by type and then key, its values parsed; `vector` is float32.
+
+    `has_list`: a standardized list was given, perhaps an empty one.
+    """
 
     inference: InferenceBody
     metadata: dict[str, dict[str, Any]]
     entries: list[EntryBody]
+    has_list: bool
     vector: Vector | None
     input: Input | None
 
@@ -56,6 +60,7 @@ def whole_inferences(model: RegisteredModel, keys: list[int]) -> list[WholeInfer
             inference=body(rows[key], model, known.get(key)),
             metadata=rows[key].metadata,
             entries=entries[key],
+            has_list=rows[key].has_list,
             vector=known.get(key),
             input=inputs.get(key),
         )
