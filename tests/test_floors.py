@@ -21,7 +21,7 @@ OUTSIDE = ["inference_store.apps", "inference_store.celery", "inference_store.ur
 OUTSIDE += ["inference_store.migrations"]
 GROUND_KNOWS = {
     "inference_store.contract": ["pydantic", "pydantic_core"],
-    "inference_store.client": ["httpx", "pydantic", "pydantic_core", "pandas", "pyarrow"],
+    "inference_store.client": ["httpx", "pydantic", "pydantic_core", "pandas", "pyarrow", "tqdm"],
 }
 
 

@@ -20,7 +20,12 @@ from inference_store.client import (
     verification,
 )
 from inference_store.client.connection import connect, disconnect
-from inference_store.client.errors import ArchiveError, InferenceStoreError
+from inference_store.client.errors import (
+    ArchiveError,
+    InferenceStoreError,
+    TaskNotCompleteError,
+    TaskTimeoutError,
+)
 from inference_store.client.export_task import *  # noqa: F403
 from inference_store.client.inference import *  # noqa: F403
 from inference_store.client.metadata import *  # noqa: F403
@@ -34,6 +39,8 @@ from inference_store.client.verification import *  # noqa: F403
 __all__ = [
     "ArchiveError",
     "InferenceStoreError",
+    "TaskNotCompleteError",
+    "TaskTimeoutError",
     "connect",
     "disconnect",
     "export_task",

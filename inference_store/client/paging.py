@@ -11,8 +11,10 @@ from inference_store.contract.inferences import (
     Inference,
     InferencePage,
 )
+from inference_store.contract.jobs import ExportTask, RetentionTask
 
 Item = TypeVar("Item")
+Task = TypeVar("Task", ExportTask, RetentionTask)
 Part = tuple[list[Item], str | None]
 """The items of one page, and the cursor after it."""
 
@@ -57,3 +59,16 @@ def _pages(
             return
         total = None if total is None else total - len(items)
         pagination = pagination.model_copy(update={"cursor": cursor, "offset": None})
+
+
+def tasks_in_parts(fetch: Callable[[int, int], list[Task]], wanted: int, offset: int) -> list[Task]:
+    """So many tasks of a list, from an offset on; `fetch` gives those of a limit and an offset."""
+    # By id: a task made meanwhile shifts the parts of a newest-first list.
+    tasks: dict[str, Task] = {}
+    for start in range(0, wanted, LARGEST_LIMIT):
+        size = min(LARGEST_LIMIT, wanted - start)
+        found = fetch(size, offset + start)
+        tasks |= {task.id: task for task in found}
+        if len(found) < size:
+            break
+    return list(tasks.values())

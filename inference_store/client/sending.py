@@ -1,6 +1,8 @@
 """Sends one request, again where that can do no harm."""
 
 import time
+from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from random import SystemRandom
@@ -33,13 +35,16 @@ class Sent(NamedTuple):
     maybe_done: bool
 
 
-def send(request: httpx.Request, *, repeatable: bool) -> Sent:
+def send(
+    request: httpx.Request, *, repeatable: bool, receive: Callable[[httpx.Response], None] | None = None
+) -> Sent:
     """Send a request up to five times, with growing, jittered waits or those that the store asks for.
 
     Args:
         request: What to send; its content is bytes, so that it can be sent again.
         repeatable: Whether carrying it out twice is the same as once. If not, it is only sent again where
             no connection could be opened or the store said that it is busy.
+        receive: What reads a success piece by piece, from its beginning at each attempt.
 
     Raises:
         InferenceStoreError: no answer came; status 0, code "unreachable".
@@ -48,7 +53,9 @@ def send(request: httpx.Request, *, repeatable: bool) -> Sent:
     for attempt in range(RETRIES + 1):
         last = attempt == RETRIES
         try:
-            response = client.send(request)
+            response = client.send(request, stream=receive is not None)
+            if receive is not None:
+                _hand_over(response, receive)
         except httpx.RequestError as error:
             again = _PASSING if repeatable else _NOT_SENT
             if last or not isinstance(error, again):
@@ -62,6 +69,14 @@ def send(request: httpx.Request, *, repeatable: bool) -> Sent:
         maybe_done |= response.status_code != httpx.codes.TOO_MANY_REQUESTS
         time.sleep(asked + _jitter(attempt))
     raise AssertionError("the last attempt returns or raises")
+
+
+def _hand_over(response: httpx.Response, receive: Callable[[httpx.Response], None]) -> None:
+    with closing(response):
+        if response.is_success:
+            receive(response)
+        else:
+            response.read()
 
 
 def _will_pass(response: httpx.Response, repeatable: bool) -> bool:

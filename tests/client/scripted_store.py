@@ -31,13 +31,17 @@ class Received:
 
 @dataclass(frozen=True)
 class Answer:
-    """What to answer; with `drop` the connection is closed instead, with `delay_s` that much later."""
+    """What to answer; with `drop` the connection is closed instead, with `delay_s` that much later.
+
+    With `cut_at` it is closed after so many bytes of the body.
+    """
 
     status: int = 200
     body: Any = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     drop: bool = False
     delay_s: float = 0
+    cut_at: int | None = None
 
 
 def refused(status: int, code: str, message: str = "no", **headers: str) -> Answer:
@@ -97,7 +101,8 @@ class ScriptedStore:
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(content)
+                self.wfile.write(content[: answer.cut_at])
+                self.close_connection |= answer.cut_at is not None
 
             do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815
 

@@ -46,6 +46,7 @@ TASK = {
     "maximum_record_age_limit": MOMENT,
     "maximum_blob_age_limit": MOMENT,
 }
+FOUND = {"inference_id": "i", "created_at": MOMENT, "reason": "record", "blob_count": 1, "blob_bytes": 9}
 
 STANDARD = {
     "data_hash": "a" * 64,
@@ -273,6 +274,20 @@ CASES: dict[str, Case] = {
         EXPORT,
         istore.ExportTask(**EXPORT),
     ),
+    "list_export_tasks": (
+        lambda: istore.list_export_tasks("m", offset=3),
+        "GET /models/m/export-tasks?limit=50&offset=3",
+        None,
+        {"export_tasks": [EXPORT]},
+        [istore.ExportTask(**EXPORT)],
+    ),
+    "stop_export_task": (
+        lambda: istore.stop_export_task("m", "e"),
+        "POST /models/m/export-tasks/e/stop",
+        None,
+        EXPORT,
+        istore.ExportTask(**EXPORT),
+    ),
     "create_retention_policy": (
         lambda: istore.create_retention_policy(
             "m",
@@ -321,6 +336,30 @@ CASES: dict[str, Case] = {
         {"state_filter": "running", "pagination": {"limit": 50, "offset": 0}},
         {"retention_tasks": [TASK]},
         [istore.RetentionTask(**TASK)],
+    ),
+    "create_retention_task from a preview": (
+        lambda: istore.create_retention_task(
+            "m",
+            istore.NewRetentionTaskRequest(dry_run=False, retention_policy_id="p", preview_task_id="d"),
+        ),
+        "POST /models/m/retention-tasks",
+        {"dry_run": False, "retention_policy_id": "p", "preview_task_id": "d"},
+        TASK,
+        istore.RetentionTask(**TASK),
+    ),
+    "stop_retention_task": (
+        lambda: istore.stop_retention_task("m", "t"),
+        "POST /models/m/retention-tasks/t/stop",
+        None,
+        TASK,
+        istore.RetentionTask(**TASK),
+    ),
+    "get_retention_preview": (
+        lambda: istore.get_retention_preview("m", "t"),
+        "GET /models/m/retention-tasks/t/preview?limit=1000",
+        None,
+        {"items": [FOUND], "next_cursor": None},
+        [istore.RetentionPreviewItem(**FOUND)],
     ),
 }
 

@@ -336,6 +336,8 @@ def test_what_is_not_there_is_none_for_one_and_an_error_for_many(store: Scripted
         istore.get_export_task("m", "e"),
         istore.get_retention_policy("m"),
         istore.get_retention_task("m", "t"),
+        istore.stop_export_task("m", "e"),
+        istore.stop_retention_task("m", "t"),
         istore.delete_inference("m", "i"),
         istore.delete_metadata("m", "i", "k"),
         istore.delete_retention_policy("m", "p"),
@@ -350,6 +352,8 @@ def test_what_is_not_there_is_none_for_one_and_an_error_for_many(store: Scripted
         lambda: istore.upload_data("m"),
         lambda: istore.set_protection("m", "i", True),
         lambda: istore.filter_retention_tasks("m", istore.NewGetRetentionTasksRequest()),
+        lambda: istore.list_export_tasks("m"),
+        lambda: istore.get_retention_preview("m", "t"),
     ]
     for ask in refusals:
         with pytest.raises(istore.InferenceStoreError, match="no such model"):

@@ -11,7 +11,7 @@ import pytest
 
 from inference_store import client as istore
 from tests.client.scripted_store import Answer, Received, ScriptedStore
-from tests.client.test_calls import INFERENCE, TASK
+from tests.client.test_calls import EXPORT, FOUND, INFERENCE, TASK
 
 BOTH_TABLES = pytest.mark.parametrize("make", [istore.to_pandas, istore.to_arrow])
 
@@ -148,6 +148,48 @@ def test_retention_tasks_beyond_a_page_are_fetched_in_parts(store: ScriptedStore
     found = istore.filter_retention_tasks("m", request)
     assert [task.id for task in found] == [str(number) for number in range(3, 1200)]
     assert len(store.received) == 2
+
+
+def test_exports_beyond_a_page_are_fetched_in_parts(store: ScriptedStore) -> None:
+    tasks = [EXPORT | {"id": str(number)} for number in range(2100)]
+
+    def answer(request: Received) -> Answer:
+        limit, offset = int(request.query["limit"][0]), int(request.query["offset"][0])
+        assert 1 <= limit <= 1000
+        return Answer(200, {"export_tasks": tasks[offset : offset + limit]})
+
+    store.answers = [answer]
+    found = istore.list_export_tasks("m", limit=2000, offset=50)
+    assert [task.id for task in found] == [str(number) for number in range(50, 2050)]
+    assert len(istore.list_export_tasks("m")) == 50
+    assert len(store.received) == 3
+
+
+@pytest.mark.parametrize("wrong", [{"limit": 0}, {"offset": -1}])
+def test_a_part_that_cannot_be_is_told_at_once(store: ScriptedStore, wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        istore.list_export_tasks("m", **wrong)
+    assert store.received == []
+
+
+def test_a_preview_is_read_page_by_page(store: ScriptedStore) -> None:
+    items = [FOUND | {"inference_id": str(number)} for number in range(2100)]
+
+    def answer(request: Received) -> Answer:
+        limit, start = int(request.query["limit"][0]), int(request.query.get("cursor", ["0"])[0])
+        end = start + limit
+        return Answer(200, {"items": items[start:end], "next_cursor": str(end) if end < 2100 else None})
+
+    store.answers = [answer]
+    found = istore.get_retention_preview("m", "t")
+    assert ids(found) == list(range(2100))
+    assert found[0].reason is istore.RetentionReason.RECORD
+    assert len(store.received) == 3
+    store.received.clear()
+    rows = istore.iterate_retention_preview("m", "t")
+    assert store.received == []
+    assert next(rows).inference_id == "0"
+    assert len(store.received) == 1
 
 
 # --- Tables ------------------------------------------------------------------------------------------------

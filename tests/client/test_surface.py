@@ -68,7 +68,14 @@ FUNCTIONS: dict[str, dict[str, list[Any]]] = {
         "upload_inference_and_metadata": ["model_id"],
     },
 }
+WAITING = [("timeout", None), ("interval", 0.5), ("progress", True)]
 ADDITIONAL_FUNCTIONS: dict[str, dict[str, list[Any]]] = {
+    "export_task": {
+        "download_export": ["model_id", "export_task_id", "path"],
+        "list_export_tasks": ["model_id", ("limit", 50), ("offset", 0)],
+        "stop_export_task": ["model_id", "export_task_id"],
+        "wait_for_export": ["model_id", "export_task_id", *WAITING],
+    },
     "inference": {
         "create_inference_from_upload": [
             "model_id",
@@ -98,6 +105,12 @@ ADDITIONAL_FUNCTIONS: dict[str, dict[str, list[Any]]] = {
         "create_project": ["project_id", ("name", None)],
         "list_projects": [],
         "list_registered_models": [],
+    },
+    "retention_task": {
+        "get_retention_preview": ["model_id", "retention_task_id"],
+        "iterate_retention_preview": ["model_id", "retention_task_id"],
+        "stop_retention_task": ["model_id", "retention_task_id"],
+        "wait_for_retention": ["model_id", "retention_task_id", *WAITING],
     },
     "upload": {"put": ["presigned_url", "data"]},
     "verification": {"check_archive": ["path"], "verify_archive": ["path"]},
@@ -305,7 +318,12 @@ def pairs(listed: list[Any]) -> list[tuple[str, Any]]:
 
 def parameters(function: Any) -> list[tuple[str, Any]]:
     found = inspect.signature(function).parameters.values()
-    assert all(each.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for each in found)
+    # Only what says how to wait must be given by name.
+    assert all(
+        each.kind
+        is (each.KEYWORD_ONLY if (each.name, each.default) in WAITING else each.POSITIONAL_OR_KEYWORD)
+        for each in found
+    )
     return [
         (each.name, REQUIRED if each.default is inspect.Parameter.empty else each.default) for each in found
     ]
@@ -401,7 +419,7 @@ def test_every_public_function_says_what_it_does() -> None:
 def test_importing_it_loads_neither_django_nor_tables() -> None:
     script = (
         "import sys, inference_store.client\n"
-        "heavy = {'django', 'rest_framework', 'numpy', 'pandas', 'pyarrow'}\n"
+        "heavy = {'django', 'rest_framework', 'numpy', 'pandas', 'pyarrow', 'tqdm'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     # -I: neither the working directory's modules nor an outer PYTHONPATH may help.
