@@ -34,6 +34,7 @@ class Results:
     is_first_page: bool
     next_query: str
     first_query: str
+    filter_query: str
     view_queries: dict[str, str]
 
 
@@ -87,5 +88,6 @@ def results_of(model: RegisteredModel, filterset: InferenceFilterSet) -> Results
         is_first_page=not any(filterset.data.get(name) for name in PAGE_POSITION),
         next_query=_query(filterset, cursor=next_cursor) if next_cursor else "",
         first_query=_query(filterset),
+        filter_query=filterset.filter_query(),
         view_queries={name: _query(filterset, view=name) for name in VIEWS},
     )

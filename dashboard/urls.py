@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
-from dashboard import views
+from dashboard import export_views, retention_views, views
 
 app_name = "dashboard"
 urlpatterns = [
@@ -19,4 +19,51 @@ urlpatterns = [
     path("models/<str:model_id>/inferences/<str:inference_id>/thumbnail", views.thumbnail, name="thumbnail"),
     path("models/<str:model_id>/inferences/<str:inference_id>/excerpt", views.excerpt, name="excerpt"),
     path("models/<str:model_id>/inferences/<str:inference_id>/input", views.download, name="download"),
+    path("models/<str:model_id>/exports/", export_views.exports, name="exports"),
+    path("models/<str:model_id>/exports/new", export_views.new_export, name="new_export"),
+    path("models/<str:model_id>/exports/progress", export_views.export_progress, name="export_progress"),
+    path("models/<str:model_id>/exports/<str:export_id>/stop", export_views.stop_export, name="stop_export"),
+    path(
+        "models/<str:model_id>/exports/<str:export_id>/download",
+        export_views.download_export,
+        name="download_export",
+    ),
+    path("models/<str:model_id>/retention/", retention_views.retention, name="retention"),
+    path(
+        "models/<str:model_id>/retention/progress",
+        retention_views.retention_progress,
+        name="retention_progress",
+    ),
+    path("models/<str:model_id>/retention/policies", retention_views.create_policy, name="create_policy"),
+    path(
+        "models/<str:model_id>/retention/policies/<str:policy_id>/delete",
+        retention_views.delete_policy,
+        name="delete_policy",
+    ),
+    path("models/<str:model_id>/retention/tasks", retention_views.create_task, name="create_task"),
+    path(
+        "models/<str:model_id>/retention/tasks/<str:task_id>/",
+        retention_views.retention_task,
+        name="retention_task",
+    ),
+    path(
+        "models/<str:model_id>/retention/tasks/<str:task_id>/progress",
+        retention_views.task_progress,
+        name="task_progress",
+    ),
+    path(
+        "models/<str:model_id>/retention/tasks/<str:task_id>/take",
+        retention_views.take_preview,
+        name="take_preview",
+    ),
+    path(
+        "models/<str:model_id>/retention/tasks/<str:task_id>/stop",
+        retention_views.stop_task,
+        name="stop_task",
+    ),
+    path(
+        "models/<str:model_id>/retention/tasks/<str:task_id>/preview.<str:kind>",
+        retention_views.download_preview,
+        name="download_preview",
+    ),
 ]

@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotModified, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
@@ -13,6 +12,7 @@ from dashboard.details import detail_of, excerpt_of, input_of
 from dashboard.overview import overview
 from dashboard.panel import PAGE_NAMES, canonical_query
 from dashboard.pictures import SIZES, Picture, placeholder, small_picture
+from dashboard.reaching import model_of
 from dashboard.results import results_of
 from inference_store import blobs
 from inference_store.contract.errors import Refusal
@@ -20,24 +20,14 @@ from inference_store.contract.inferences import Inference
 from inference_store.filtersets import InferenceFilterSet
 from inference_store.models import RegisteredModel
 from inference_store.query.pages import one_inference
-from inference_store.services.access import model_for
 
 FOR_EVER = "private, max-age=31536000, immutable"
 ASK_AGAIN = "private, no-cache"
 DATA_ONLY = "default-src 'none'; sandbox"
 
 
-def _model(request: HttpRequest, model_id: str) -> RegisteredModel:
-    try:
-        return model_for(request.user, model_id)
-    except Refusal as refusal:
-        if refusal.status == 403:
-            raise PermissionDenied(refusal.message) from None
-        raise Http404 from None
-
-
 def _inference(request: HttpRequest, model_id: str, inference_id: str) -> tuple[RegisteredModel, Inference]:
-    model = _model(request, model_id)
+    model = model_of(request, model_id)
     found = one_inference(model, inference_id) if "\x00" not in inference_id else None
     if found is None:
         raise Http404
@@ -56,7 +46,7 @@ def models(request: HttpRequest) -> HttpResponse:
 @require_safe
 def inferences(request: HttpRequest, model_id: str) -> HttpResponse:
     """A model's inferences under a filter, whose whole state is the query string."""
-    model = _model(request, model_id)
+    model = model_of(request, model_id)
     canonical = canonical_query(request.GET, model)
     if canonical is not None:
         return HttpResponseRedirect(f"{request.path}?{canonical}" if canonical else request.path)

@@ -262,6 +262,14 @@ class InferenceFilterSet(django_filters.FilterSet):  # type: ignore[misc]
             data.pop(position, None)
         return data.urlencode()
 
+    def filter_query(self) -> str:
+        """The query string of the filter alone: which inferences, not in what order or how many at once."""
+        filters = QueryDict(mutable=True)
+        for name, filter_ in self.filters.items():
+            if filter_.place[0] == "filters" and (texts := filter_.texts(self.data, name)):
+                filters.setlist(name, texts)
+        return filters.urlencode()
+
     # --- from the form to the contract ---
 
     def add_refusal(self, refusal: Refusal) -> None:

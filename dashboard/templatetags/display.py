@@ -30,6 +30,26 @@ def place(point: GeoPoint) -> str:
 
 
 @register.filter
+def hours(count: int) -> str:
+    """An age in days where it is a number of them: 720 → 30 days, 36 → 36 hours."""
+    number, unit = (count // 24, "day") if count > 24 and count % 24 == 0 else (count, "hour")
+    return f"{number:,} {unit}{'s' if number != 1 else ''}"
+
+
+@register.filter
+def ahead(moment: datetime) -> str:
+    """How long until then in one unit, the date where that is long."""
+    seconds = (moment - datetime.now(UTC)).total_seconds()
+    if seconds < 1:
+        return "now"
+    for limit, unit, name in STEPS:
+        if seconds < limit:
+            count = int(seconds // unit)
+            return f"in {count} {name}{'s' if count != 1 else ''}"
+    return f"on {moment:%Y-%m-%d}"
+
+
+@register.filter
 def ago(moment: datetime) -> str:
     """How long ago in one unit, the date where that is long."""
     seconds = (datetime.now(UTC) - moment).total_seconds()
