@@ -67,7 +67,7 @@ def step(task: RetentionTask) -> bool:
     except OperationalError as error:
         if not isinstance(error.__cause__, LockNotAvailable | DeadlockDetected):
             raise
-        logger.info("Retention task %s waits for another transaction.", task.pk)
+        logger.info("Retention task %s tries this batch again: %s", task.pk, error)
         return True
 
 
@@ -97,12 +97,12 @@ def past_age(task: RetentionTask, reason: str) -> QuerySet[Inference]:
     return found if for_ever else found.filter(created_at__gte=task.record_limit)
 
 
-def next_keys(task: RetentionTask, count: int) -> list[tuple[datetime, int]]:
-    """The next so many by age. Protected ones too: each batch reads the index alone, and not far."""
+def next_rows(task: RetentionTask) -> QuerySet[Inference, tuple[datetime, int]]:
+    """What comes next by age. Protected ones too: so a batch reads an index alone, and not far."""
     found = past_age(task, task.reason)
     if task.after_time is not None:
         found = found.filter(TupleGreaterThan((F("created_at"), F("id")), (task.after_time, task.after_key)))
-    return list(found.order_by("created_at", "id").values_list("created_at", "id")[:count])
+    return found.order_by("created_at", "id").values_list("created_at", "id")
 
 
 def _go_on(held: RetentionTask, page: list[tuple[datetime, int]]) -> bool:
@@ -134,7 +134,7 @@ def _count(task: RetentionTask) -> None:
 # --- A dry run ----------------------------------------------------------------------------------------------
 def _list(held: RetentionTask) -> bool:
     """Write down what a run would take next; the totals are those of the list."""
-    page = next_keys(held, LISTED_AT_ONCE)
+    page = list(next_rows(held)[:LISTED_AT_ONCE])
     given = {
         "task": held.pk,
         "after": held.items.aggregate(last=Max("position"))["last"] or 0,
@@ -153,7 +153,7 @@ def _list(held: RetentionTask) -> bool:
 
 # --- A run --------------------------------------------------------------------------------------------------
 def _take_due(held: RetentionTask) -> bool:
-    page = next_keys(held, TAKEN_AT_ONCE)
+    page = list(next_rows(held)[:TAKEN_AT_ONCE])
     _take(held, [key for _, key in page])
     return _go_on(held, page)
 
