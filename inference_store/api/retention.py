@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from inference_store.api.authentication import user_of
 from inference_store.api.exports import page_of
 from inference_store.api.operations import Answer, StoreView, operation, parameter
+from inference_store.archive.csv_table import neutral
 from inference_store.contract.base import ResponseModel
 from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import DEFAULT_LIMIT
@@ -39,7 +40,6 @@ from inference_store.query.retention import (
 )
 from inference_store.services import retention, retention_policies
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 TEXTS_AT_ONCE = 500
 
 
@@ -236,7 +236,7 @@ def csv_rows(items: Iterator[RetentionPreviewItem]) -> Iterator[str]:
     yield csv_row(RetentionPreviewItem.model_fields)
     for item in items:
         inference_id, *others = item.model_dump(mode="json").values()
-        yield csv_row([f"'{inference_id}" if inference_id.startswith(FORMULA) else inference_id, *others])
+        yield csv_row([neutral(inference_id), *others])
 
 
 def csv_row(cells: Iterable[Any]) -> str:
