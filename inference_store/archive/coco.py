@@ -136,7 +136,7 @@ def _of_mask(rle: dict[str, Any], width: int, height: int) -> Shape | None:
 
 def _of_rings(rings: list[Ring]) -> Shape | None:
     """Rings as polygons. COCO knows no holes: where there are some, all becomes one polygon."""
-    found = [(ring, area) for ring in rings if len(ring) >= 3 and (area := signed_area(ring))]
+    found = [(ring, area) for ring in rings if ring and (area := signed_area(ring))]
     if not found:
         return None
     bounds = np.array([[*np.min(ring, axis=0), *np.max(ring, axis=0)] for ring, _ in found])

@@ -26,7 +26,7 @@ class CsvTable(TableWriter):
         yield Piece(INFERENCES, _line(cells))
 
     def closing(self) -> Iterator[Joined]:
-        yield Joined(INFERENCES, [_line(neutral(name) for name in self.columns), INFERENCES])
+        yield Joined(INFERENCES, [_line(self.columns), INFERENCES])
 
 
 def _line(cells: Iterable[Any]) -> bytes:

@@ -212,7 +212,7 @@ def test_what_has_no_shape_is_left_out_and_counted() -> None:
     entries: list[Any] = [
         {"label": "a"},
         {"label": "a", "contours": []},
-        {"label": "a", "contours": [square[:2]]},
+        {"label": "a", "contours": [square[:2], []]},
         {"label": "a", "contours": [square[:1] * 4]},
         {"label": "a", "rle": {"size": [50, 100], "counts": [5000]}},
         {"label": "a", "rle": {"size": [50, 100], "counts": [0, 5001]}},

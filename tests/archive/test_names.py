@@ -59,6 +59,11 @@ def test_a_plain_id_is_its_own_name() -> None:
     assert file_name(whole("cat.jpg", media_type="image/jpeg")) == "cat.jpg.jpg"
 
 
+@pytest.mark.parametrize("name", ["con", "nul.txt", "com1", "a.", ".", "..", "-rf", "CON", "a b", ".a", "A"])
+def test_what_some_system_trips_over_gets_another_name(name: str) -> None:
+    assert re.fullmatch(r"[a-z0-9_][a-z0-9._-]*-[0-9a-f]{32}", stem(name))
+
+
 @pytest.mark.parametrize("plain", ["a", "img_0001.v2"])
 def test_nobody_can_take_the_name_of_another(plain: str) -> None:
     hashed = stem(plain.upper())

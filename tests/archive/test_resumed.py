@@ -92,8 +92,8 @@ def test_hostile_ids(format_: str) -> None:
 
 @pytest.mark.parametrize("format_", WRITERS)
 def test_numbers_beyond_64_bits_kill_no_export(format_: str) -> None:
-    """jsonb gives back 1e300 as a whole number."""
-    huge = 10**300
+    """jsonb gives back 1e308 as a whole number."""
+    huge = 10**308
     wholes = [
         whole("box", [box("cat", -huge, 1, huge, 2)]),
         whole("mask", [{"label": "cat", "rle": {"size": [huge, 1], "counts": [1, huge]}}], task=MASK),

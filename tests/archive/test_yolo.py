@@ -116,8 +116,9 @@ def test_what_is_nowhere_in_the_picture_is_left_out_and_counted() -> None:
     assert counts == {"images": 1, "boxes": 2, "clipped_boxes": 1, "skipped_entries_without_shape": 4}
     beyond = {"label": "a", "cx": 5.0, "cy": 5.0, "w": 0.1, "h": 0.1, "r": 0.3}
     flat = {"label": "a", "cx": 0.5, "cy": 0.5, "w": 0.0, "h": 0.0, "r": 0.3}
-    rows, counts = labels_of(whole("one", [beyond, flat], task=TILTED))
-    assert (rows, counts["skipped_entries_without_shape"]) == ([], 2)
+    endless = {"label": "a", "cx": 0.5, "cy": 0.5, "w": 1e308, "h": 1e308, "r": 0.3}
+    rows, counts = labels_of(whole("one", [beyond, flat, endless], task=TILTED))
+    assert (rows, counts["skipped_entries_without_shape"]) == ([], 3)
 
 
 def test_a_picture_without_boxes_has_an_empty_file() -> None:
