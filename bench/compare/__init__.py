@@ -1,0 +1,1 @@
+"""This store beside others, on one workload with exact answers: python -m bench.compare --help."""
