@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from inference_store import client as istore
@@ -26,6 +26,7 @@ from inference_store.contract.archive import (
     LIMIT,
     MEMBER_NAME,
     Member,
+    directory_end,
     directory_record,
     local_header,
 )
@@ -110,6 +111,7 @@ def test_every_shortened_archive_is_found(scratch: Path) -> None:
 positions = st.integers(0, len(GOOD))
 
 
+@settings(deadline=None)
 @given(positions, st.binary(min_size=1, max_size=200))
 @example(len(GOOD), b"\n")
 @example(len(GOOD), GOOD)
@@ -118,6 +120,7 @@ def test_inserted_bytes_are_found(scratch: Path, position: int, inserted: bytes)
     assert refusal(GOOD[:position] + inserted + GOOD[position:], scratch)
 
 
+@settings(deadline=None)
 @given(positions, positions, positions)
 def test_moved_and_missing_bytes_are_found(scratch: Path, first: int, second: int, third: int) -> None:
     first, second, third = sorted((first, second, third))
@@ -130,6 +133,7 @@ def test_moved_and_missing_bytes_are_found(scratch: Path, first: int, second: in
             assert refusal(broken, scratch)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_anything_else_is_no_archive(scratch: Path, content: bytes) -> None:
     assert refusal(content, scratch)
@@ -220,6 +224,18 @@ def test_what_no_export_writes_is_refused(name: str, scratch: Path) -> None:
     assert message in refusal(file.getvalue(), scratch)
 
 
+def test_nothing_may_stand_around_the_directory(scratch: Path) -> None:
+    write(file := BytesIO()).finish()
+    whole, count = file.getvalue(), len(MEMBERS) + 1
+    begins = whole.index(b"PK\x01\x02")
+    members, directory = whole[:begins], whole[begins:-22]
+    for padding in (b"\0", directory):
+        before = members + padding + directory + directory_end(count, len(directory), begins + len(padding))
+        after = members + directory + padding + directory_end(count, len(directory + padding), begins)
+        assert "they should end at" in refusal(before, scratch)
+        assert "they should end at" in refusal(after, scratch)
+
+
 def test_headers_that_agree_but_are_not_ours_are_refused(scratch: Path) -> None:
     def timed(made: Callable[[Member], bytes], at: int) -> Callable[[Member], bytes]:
         return lambda member: (made(member)[:at] + b"\x01") + made(member)[at + 1 :]
@@ -259,6 +275,8 @@ def test_the_manifest_must_be_last(scratch: Path) -> None:
         b'{"version": ' + b"[" * 100_000,
         b'{"version": ' + b"1" * 5_000 + b"}",
         plainly(HEAD, []) + b"x",
+        b'{"model_id": "another",' + plainly(HEAD, [])[1:],
+        b'{"members": [],' + plainly(HEAD, [])[1:],
         plainly(HEAD | {"request": {"filter": {}}}, []),
     ],
 )
@@ -281,6 +299,7 @@ def test_a_manifest_may_be_spelt_otherwise(scratch: Path) -> None:
 sizes = st.integers(0, 2**63) | st.integers(LIMIT - 2, LIMIT + 2)
 
 
+@settings(deadline=None)
 @given(st.from_regex(MEMBER_NAME, fullmatch=True), sizes, sizes, st.integers(0, 2**32 - 1))
 def test_a_record_is_read_back(name: str, offset: int, size: int, crc: int) -> None:
     member = Member(name, offset, size, crc)
@@ -294,6 +313,7 @@ values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=5), values, max_size=4), st.integers(0, 30), st.data())
 def test_a_manifest_is_read_in_pieces_of_any_length(
     more: dict[str, Any], count: int, data: st.DataObject
