@@ -5,6 +5,7 @@ import pyarrow as pa
 
 from bench.compare.operations import BINS, NEIGHBOURS, PAGE
 from bench.compare.stores.base import Answer, Store
+from bench.compare.stores.flattening import box_around
 from bench.compare.workload import DIMENSIONS, Array, Record
 
 COLUMNS = "id, created_at, data_source, data_hash, latitude, longitude, metadata, entries"
@@ -26,7 +27,6 @@ METERS = """
     * power(sin(radians(longitude - $longitude) / 2), 2)
 ))
 """
-METERS_A_DEGREE = 111_195
 
 
 class Adapter(Store):
@@ -74,9 +74,9 @@ class Adapter(Store):
         return self._count("metadata.weather.wind.speed > $speed", {"speed": speed})
 
     def circle_page(self, latitude: float, longitude: float, meters: float) -> Answer:
-        degrees = meters / METERS_A_DEGREE
+        box = box_around(latitude, longitude, meters)
         where = f"latitude between $south and $north and {METERS} <= $meters"
-        bounds = {"south": latitude - degrees, "north": latitude + degrees, "meters": meters}
+        bounds = {"south": box.south, "north": box.north, "meters": meters}
         return self._page_and_count(where, {"latitude": latitude, "longitude": longitude, **bounds})
 
     def rectangle_count(self, south: float, north: float, west: float, east: float) -> Answer:

@@ -1,7 +1,6 @@
 """SQLite with sqlite-vec: generated columns for searched keys, an R-tree, exact search of vectors."""
 
 import json
-import math
 from typing import Any
 
 import apsw
@@ -49,7 +48,6 @@ METERS = """
     * power(sin(radians(longitude - :longitude) / 2), 2)
 ))
 """
-METERS_A_DEGREE = 111_195
 Parameters = dict[str, Any]
 
 
@@ -119,18 +117,13 @@ class Adapter(Store):
         return self._count("inference where wind > :speed", {"speed": speed})
 
     def circle_page(self, latitude: float, longitude: float, meters: float) -> Answer:
-        high = meters / METERS_A_DEGREE
-        wide = high / math.cos(math.radians(abs(latitude) + high))
         box = "south >= :south and north <= :north and west >= :west and east <= :east"
         where = f"key in (select key from place where {box}) and {METERS} <= :meters"
         asked = {
             "latitude": latitude,
             "longitude": longitude,
             "meters": meters,
-            "south": latitude - high,
-            "north": latitude + high,
-            "west": longitude - wide,
-            "east": longitude + wide,
+            **box_around(latitude, longitude, meters)._asdict(),
         }
         return self._page_and_count(where, asked)
 
