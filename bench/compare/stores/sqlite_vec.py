@@ -8,6 +8,7 @@ import sqlite_vec
 
 from bench.compare.operations import BINS, NEIGHBOURS, PAGE
 from bench.compare.stores.base import Answer, Store
+from bench.compare.stores.flattening import box_around
 from bench.compare.workload import DIMENSIONS, Array, Record
 
 COLUMNS = ("id", "created_at", "data_source", "data_hash", "latitude", "longitude", "metadata", "entries")

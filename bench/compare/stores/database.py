@@ -1,0 +1,50 @@
+"""What is asked of the PostgreSQL under this store, and not of the store."""
+
+import os
+from pathlib import Path
+
+TABLES = ("inference", "entry", "embedding", "metadatakey")
+SIZES = "select pg_table_size(%s::regclass), pg_indexes_size(%s::regclass)"
+
+
+def use(home: Path) -> None:
+    """Have Django use the servers of that state directory, once they are there."""
+    os.environ["INFERENCE_STORE_HOME"] = str(home)
+    os.environ["DJANGO_SETTINGS_MODULE"] = "inference_store.settings"
+    os.environ.pop("DATABASE_URL", None)
+    os.environ.pop("REDIS_URL", None)
+    import django
+
+    django.setup()
+
+
+def settle() -> None:
+    """What autovacuum does soon after a large load."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("set statement_timeout = 0")
+        cursor.execute("vacuum analyze")
+        cursor.execute("reset statement_timeout")
+
+
+def bytes_held() -> dict[str, int]:
+    """Of each table, its rows and its indexes."""
+    from django.db import connection
+
+    held = {}
+    with connection.cursor() as cursor:
+        for table in TABLES:
+            name = f"inference_store_{table}"
+            cursor.execute(SIZES, [name, name])
+            held[f"{table} rows"], held[f"{table} indexes"] = cursor.fetchone()
+    return held
+
+
+def disconnect() -> None:
+    """A server that is to stop does not wait for us."""
+    from django.db import connections
+
+    for connection in connections.all(initialized_only=True):
+        connection.close()
+        connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's has it
