@@ -81,7 +81,8 @@ class RetentionTask(Job):
     retention_policy_id = models.UUIDField()  # no foreign key: tasks outlive their policy
     is_automated = models.BooleanField(default=False)
     dry_run = models.BooleanField()
-    preview = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="+")
+    # PROTECT: a run that lost its list would be one that takes all that is due.
+    preview = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="+")
     delete_action = models.CharField(max_length=4, choices=ACTIONS)
     maximum_record_age = models.IntegerField()
     maximum_blob_age = models.PositiveIntegerField()

@@ -1,8 +1,11 @@
 """Softly deleted inferences are out of every read, come back as they were, and are purged in time."""
 
 import random
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from io import StringIO
+from threading import Barrier
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -180,6 +183,38 @@ def test_an_id_that_has_only_soft_rows_is_deleted_and_still_not_there():
         deletion.delete_inference(model=model, inference_id="1")
     assert refused.value.status == 404
     assert restore_deleted(model=model).restored == ["2"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_deletion_races_a_restoration(monkeypatch):
+    """Whichever comes first, in the end there is nothing: no row comes back behind the deletion."""
+    monkeypatch.setattr(soft_deletion, "RESTORED_AT_ONCE", 3)
+    for backwards in (False, True) * 3:
+        race_a_restoration(make_model(), backwards)
+
+
+def race_a_restoration(model, backwards):
+    ids = store_old(model, *(f"{number:02}" for number in range(24)))
+    run_softly(model)
+    barrier = Barrier(2)
+
+    def thread(act):
+        try:
+            barrier.wait()
+            return act()
+        finally:
+            connection.close()
+
+    def delete():
+        for inference_id in ids[::-1] if backwards else ids:
+            with suppress(Refusal):  # it may be put away as yet
+                deletion.delete_inference(model=model, inference_id=inference_id)
+
+    with ThreadPoolExecutor(2) as pool:
+        works = [delete, lambda: restore_deleted(model=model)]
+        for done in [pool.submit(thread, work) for work in works]:
+            done.result(60)
+    assert (model.inferences.count(), soft_keys(model)) == (0, set())
 
 
 # --- Purging ------------------------------------------------------------------------------------------------
