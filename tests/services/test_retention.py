@@ -196,6 +196,24 @@ def test_stopped_between_two_batches(monkeypatch):
     assert model.inferences.count() == 3
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_batch_lets_go_of_its_rows_while_somebody_holds_one(monkeypatch):
+    monkeypatch.setattr(retention_runs, "LOCK_SECONDS", 0.05)
+    model = make_model()
+    items = lay(model, [Item(9), Item(9), Item(9)])
+    worker = claimed(make_task(make_policy(model)))
+    retention_runs.step(worker)  # counts
+    with transaction.atomic():
+        model.inferences.select_for_update().get(pk=items[1].key)
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(lambda: (retention_runs.step(worker), connection.close())[0]).result(20)
+        model.inferences.select_for_update(nowait=True).get(pk=items[0].key)
+        assert model.inferences.count() == 3
+    while retention_runs.step(worker):
+        pass
+    assert (worker.deleted_record_count, model.inferences.count()) == (3, 0)
+
+
 def test_stopped_before_it_began():
     task = make_task(make_policy(make_model()))
     assert retention.stop_task(task=task).state == "stopped"

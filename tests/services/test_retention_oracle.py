@@ -21,7 +21,7 @@ from tests.services.retaining import Item, carried_out, claimed, due, lay, make_
 
 pytestmark = pytest.mark.django_db(transaction=True)
 EXAMPLES = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 AGES = st.sampled_from([0.5, 1.5, 2.5, 3.5, 3.5, 4.5, 5.5])  # ties too

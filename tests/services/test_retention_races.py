@@ -197,7 +197,7 @@ def judge(model, actors, task, times, seed):
 
 def test_races(caplog, monkeypatch):
     """200 and more."""
-    rounds(20, caplog, monkeypatch)
+    rounds(17, caplog, monkeypatch)
 
 
 @pytest.mark.soak
