@@ -1,6 +1,7 @@
-"""A real Celery worker on the tests' database, that can be killed."""
+"""Real processes on the tests' database, that can be killed: a Celery worker, a scheduler, a web server."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from inference_store.celery import app
 
 LEASE_SECONDS = 1.0
 PATIENCE_SECONDS = 60.0
+CELERY = ("celery", "-A", "inference_store.celery")
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -28,6 +30,7 @@ def environment(**changes: str) -> dict[str, str]:
         "DATABASE_URL": f"postgres://{user}@/{database['NAME']}?host={host}",
         "BLOB_ROOT": str(settings.BLOB_ROOT),
         "JOB_LEASE_SECONDS": str(LEASE_SECONDS),
+        "SECRET_KEY": settings.SECRET_KEY,
         **changes,
     }
 
@@ -39,36 +42,42 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = PATI
         time.sleep(0.01)
 
 
-class Worker:
-    """One worker process with one child, as `make up` starts it."""
+class Program:
+    """A process in a group of its own, with a log that tells when it is ready."""
+
+    command: list[str] = []
+    ready_when = ""
 
     def __init__(self, log: Path, **changes: str) -> None:
         self.log, self.changes = log, changes
         self.process: subprocess.Popen[bytes] | None = None
+        self._begins = 0
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "celery", "-A", "inference_store.celery", "worker", "-l", "info"]
-        alone = ["--concurrency", "1", "--without-mingle", "--without-gossip", "--without-heartbeat"]
         with self.log.open("ab") as log:
+            self._begins = log.tell()
             self.process = subprocess.Popen(
-                [*command, *alone],
+                [sys.executable, "-m", *self.command],
                 env=environment(**self.changes),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
 
+    def said(self) -> str:
+        """What it has written since it was started last."""
+        return self.log.read_bytes()[self._begins :].decode()
+
     def ready(self) -> None:
-        """Wait until it takes jobs."""
+        """Wait until it does its work."""
         started = self.process
 
         def is_ready() -> bool:
-            text = self.log.read_text()
             assert started is not None
-            assert started.poll() is None, text
-            return " ready." in text
+            assert started.poll() is None, self.said()
+            return self.ready_when in self.said()
 
-        wait_until(is_ready, "the worker is ready")
+        wait_until(is_ready, f"{self.command[-1]} is ready")
 
     def kill(self) -> None:
         """As the kernel does it when memory is short: parent and child at once, no goodbye."""
@@ -81,18 +90,58 @@ class Worker:
     def stop(self) -> None:
         if self.process is not None:
             self.process.terminate()
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.kill()
-            self.process = None
+            self.kill()
+
+
+class Worker(Program):
+    """One worker process with one child, as `make up` starts it."""
+
+    command = [
+        *(*CELERY, "worker", "-l", "info", "--concurrency", "1"),
+        *("--without-mingle", "--without-gossip", "--without-heartbeat"),
+    ]
+    ready_when = " ready."
+
+    def child(self) -> int:
+        """The process that does the work."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        wait_until(lambda: children.read_text(), "the worker has a child")
+        return int(children.read_text().split()[0])
 
     def memory(self) -> int:
-        """Bytes resident in the worker's child, which does the work."""
-        assert self.process is not None
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        status = Path(f"/proc/{children[0]}/status").read_text()
+        """The most bytes that the worker's child has ever had resident."""
+        status = Path(f"/proc/{self.child()}/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+class Beat(Program):
+    """A scheduler; the state of its schedule lies beside its log."""
+
+    ready_when = "beat: Starting"
+
+    def __init__(self, log: Path, **changes: str) -> None:
+        super().__init__(log, **changes)
+        schedule = str(log.with_suffix(".schedule"))
+        self.command = [*CELERY, "beat", "-l", "info", "--pidfile=", "--schedule", schedule]
+
+
+class Web(Program):
+    """A web server with one process."""
+
+    command = [
+        *("gunicorn", "inference_store.wsgi", "--bind", "127.0.0.1:0"),
+        *("--threads", "4", "--no-control-socket"),
+    ]
+    ready_when = "Booting worker with pid"
+
+    @property
+    def url(self) -> str:
+        found = re.search(r"Listening at: (http://127\.0\.0\.1:\d+)", self.said())
+        assert found
+        return found[1]
 
 
 @pytest.fixture
@@ -103,4 +152,4 @@ def worker(transactional_db: None, tmp_path: Path) -> Iterator[Worker]:
     running.start()
     running.ready()
     yield running
-    running.stop()
+    running.kill()

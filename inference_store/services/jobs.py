@@ -195,7 +195,9 @@ def unlimited() -> None:
 def _give_back(job: Job) -> None:
     """Let another turn at the queue go on with it."""
     with transaction.atomic():
-        type(job).objects.filter(pk=job.pk, claim=job.claim).update(claimed_until=None, attempts=0)
+        # Without the claim too, or its keeper might renew it before it hears that it is done.
+        own = type(job).objects.filter(pk=job.pk, claim=job.claim)
+        own.update(claim=None, claimed_until=None, attempts=0)
         send(job)
 
 
