@@ -2,7 +2,9 @@
 
 import io
 import json
+import re
 import zipfile
+from pathlib import Path
 
 import pytest
 import yaml
@@ -89,3 +91,38 @@ def test_yolo_loads(made):
     assert [line.split()[0] for line in lines] == ["0", "1"]
     counts = {"images": 2, "boxes": 4, "clipped_boxes": 2, "skipped_without_picture": 2}
     assert manifest["counts"] == counts
+
+
+# --- The documentation --------------------------------------------------------------------------------------
+IDS = ["i-0", "i-1", "i-2", "i-3"]
+DOCUMENT = (Path(__file__).parents[2] / "docs/exports.md").read_text()
+
+
+@pytest.mark.parametrize("format_", WRITERS)
+def test_the_documented_lines_read_it(format_, made, tmp_path, monkeypatch):
+    archive, _ = made(format_)
+    archive.extractall(tmp_path / "unpacked")
+    monkeypatch.chdir(tmp_path / "unpacked")
+    for section in ("manifest.json", format_):
+        (lines,) = re.findall(rf"\n## {section}\n.*?```python\n(.*?)```", DOCUMENT, re.DOTALL)
+        assert len(lines.splitlines()) == 3
+        names = {}
+        exec(lines, names)
+    read = {
+        "archive": lambda: [*names["inputs"]] == ["i-0", "i-1", "i-2"],
+        "coco": lambda: names["boxes"] == [[1, 2, 29, 38], [-3, 2, 33, 88]],
+        "yolo": lambda: [name for name, _ in names["labels"]] == ["boat", "quay"],
+        "parquet": lambda: names["newest"]["inference_id"] == "i-3",
+        "jsonl": lambda: [each.inference_id for each in names["inferences"]] == IDS,
+        "csv": lambda: names["ids"] == IDS and names["frame"]["created_at"].dt.tz is not None,
+    }
+    assert read[format_]()
+
+
+def test_every_count_is_documented():
+    code = "".join(
+        path.read_text() for path in (Path(__file__).parents[2] / "inference_store/archive").glob("*.py")
+    )
+    counts = set(re.findall(r'counters\["(\w+)"\]', code))
+    assert len(counts) > 8
+    assert {name for name in counts if f"`{name}`" not in DOCUMENT} == set()
