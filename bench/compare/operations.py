@@ -45,7 +45,8 @@ def _everything(workload: Workload, parameters: Parameters) -> Mask:
 
 
 def _in_window(workload: Workload, parameters: Parameters) -> Mask:
-    return (workload.created >= parameters["start"]) & (workload.created < parameters["end"])
+    in_window: Mask = (workload.created >= parameters["start"]) & (workload.created < parameters["end"])
+    return in_window
 
 
 def _of_sensor(workload: Workload, parameters: Parameters) -> Mask:
@@ -54,12 +55,14 @@ def _of_sensor(workload: Workload, parameters: Parameters) -> Mask:
 
 
 def _of_sensor_lately(workload: Workload, parameters: Parameters) -> Mask:
-    return _of_sensor(workload, parameters) & (workload.created >= parameters["start"])
+    lately: Mask = workload.created >= parameters["start"]
+    return _of_sensor(workload, parameters) & lately
 
 
 def _in_ranges(workload: Workload, parameters: Parameters) -> Mask:
     held = workload.columns
-    return (held.altitude >= parameters["altitude"]) & (held.frame < parameters["frame"])
+    in_ranges: Mask = (held.altitude >= parameters["altitude"]) & (held.frame < parameters["frame"])
+    return in_ranges
 
 
 def _windier(workload: Workload, parameters: Parameters) -> Mask:
@@ -78,13 +81,15 @@ def meters_from(latitude: float, longitude: float, latitudes: Array, longitudes:
 
 def _in_circle(workload: Workload, parameters: Parameters) -> Mask:
     held, (latitude, longitude) = workload.columns, (parameters["latitude"], parameters["longitude"])
-    return meters_from(latitude, longitude, held.latitude, held.longitude) <= parameters["meters"]
+    in_circle: Mask = meters_from(latitude, longitude, held.latitude, held.longitude) <= parameters["meters"]
+    return in_circle
 
 
 def _in_rectangle(workload: Workload, parameters: Parameters) -> Mask:
     held = workload.columns
-    high = (held.latitude >= parameters["south"]) & (held.latitude <= parameters["north"])
-    return high & (held.longitude >= parameters["west"]) & (held.longitude <= parameters["east"])
+    high: Mask = (held.latitude >= parameters["south"]) & (held.latitude <= parameters["north"])
+    wide: Mask = (held.longitude >= parameters["west"]) & (held.longitude <= parameters["east"])
+    return high & wide
 
 
 def _with_entry(workload: Workload, parameters: Parameters) -> Mask:

@@ -24,6 +24,7 @@ class Process:
 
     def __init__(self, system: str, size: int, *, embedded: bool, keep: bool) -> None:
         self.system = system
+        self.keep = keep
         kind = "embedded" if embedded else "plain"
         self.directory = STORES / f"{system}-{size}-{kind}"
         if not keep:
@@ -51,9 +52,12 @@ class Process:
         return self._ask({"do": "run", "operation": [code, variant]})
 
     def quit(self) -> None:
+        """End it; what it stored stays only where it is to be used again."""
         with contextlib.suppress(BrokenPipeError):  # it has ended by itself
             self._write({"do": "quit"})
         self._process.wait(120)
+        if not self.keep:
+            shutil.rmtree(self.directory)
 
     def _write(self, command: dict[str, Any]) -> None:
         channel: IO[str] | None = self._process.stdin

@@ -165,8 +165,9 @@ class Workload:
 
 def frequencies(count: int) -> Array:
     """Zipf's law: the first is twice as frequent as the second."""
-    weights: Array = 1 / np.arange(1, count + 1)
-    return weights / weights.sum()
+    weights = 1 / np.arange(1, count + 1)
+    shares: Array = weights / weights.sum()
+    return shares
 
 
 def _keep(place: Path, generate: Any) -> None:
@@ -211,10 +212,7 @@ def _generate_columns(size: int, place: Path) -> None:
 
 
 def _generate_embeddings(size: int, place: Path) -> None:
-    # numpy's own stubs leave this one out of what they type.
-    vectors = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
-        place / "vectors.npy", "w+", np.float32, (size, DIMENSIONS)
-    )
+    vectors = np.lib.format.open_memmap(place / "vectors.npy", "w+", np.float32, (size, DIMENSIONS))
     for block, first in enumerate(range(0, size, EMBEDDINGS_AT_ONCE)):
         after = min(first + EMBEDDINGS_AT_ONCE, size)
         vectors[first:after] = _vectors(block, after - first)

@@ -150,11 +150,11 @@ def sensor_statistics() -> NewGetMetadataStatisticsRequest:
 
 
 def histogram_of(statistics: MetadataStatistics) -> list[int]:
-    return list(statistics.distribution.values()) or [0] * BINS
+    return list((statistics.distribution or {}).values()) or [0] * BINS
 
 
 def values_of(statistics: MetadataStatistics) -> dict[str, int]:
-    return dict(statistics.distribution)
+    return dict(statistics.distribution or {})
 
 
 def in_window(start: float, end: float | None = None) -> BaseInferenceFilter:

@@ -1,7 +1,7 @@
 """DuckDB: one table with struct metadata, a list of structs for entries, and the embedding as an array."""
 
 import duckdb
-import pyarrow as pa
+import pyarrow as pa  # type: ignore[import-untyped]
 
 from bench.compare.operations import BINS, NEIGHBOURS, PAGE
 from bench.compare.stores.base import Answer, Store

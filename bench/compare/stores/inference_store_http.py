@@ -27,8 +27,8 @@ class Adapter(ContractStore):
     def open(self, *, new: bool) -> None:
         home, port = self.directory / "home", servers.free_port()
         environment = {"INFERENCE_STORE_HOME": str(home), "DATABASE_URL": "", "REDIS_URL": ""}
-        up = [CHECKOUT / "manage.py", "up", "--no-demo", "--port", str(port)]
-        self.server = servers.start([sys.executable, *up], environment)
+        up = [sys.executable, str(CHECKOUT / "manage.py"), "up", "--no-demo", "--port", str(port)]
+        self.server = servers.start(up, environment)
         servers.wait_for(port, lambda: self.server.poll() is None)
         self.url, self.token = f"http://127.0.0.1:{port}", (home / "first_token").read_text().strip()
         istore.connect(self.url, self.token, timeout=SECONDS_AN_ANSWER)

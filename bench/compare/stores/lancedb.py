@@ -8,7 +8,7 @@ from typing import Any
 
 import lancedb
 import numpy as np
-import pyarrow as pa
+import pyarrow as pa  # type: ignore[import-untyped]
 from lancedb.query import ColumnOrdering
 
 from bench.compare.answers import histogram

@@ -9,7 +9,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from milvus import MilvusServer
@@ -85,7 +85,7 @@ class Adapter(Store):
         record: Any = {name: found[name] for name in FIELDS}
         record["metadata"] = _parsed(record["metadata"])
         record["entries"] = _parsed(record["entries"])["list"]
-        return record  # type: ignore[no-any-return]
+        return cast(Record, record)
 
     # --- The operations ---
     def day_page(self, start: float, end: float) -> Answer:
@@ -196,7 +196,7 @@ def _row(record: Record, vector: Array) -> Row:
     metadata = record["metadata"]
     return {
         **record,
-        **{name: metadata[name] for name in ("sensor", "altitude", "frame")},  # type: ignore[literal-required]
+        **{name: metadata[name] for name in ("sensor", "altitude", "frame")},
         "wind": metadata["weather"]["wind"]["speed"],
         "entries": {"list": record["entries"]},  # only objects fit into its JSON
         "best": {_key(label): score for label, score in best_scores(record).items()},

@@ -6,14 +6,16 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 PARENT_DEATH_SIGNAL = 1
 PATIENCE_SECONDS = 60
 
 
-def start(command: list[str | Path], environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+def start(
+    command: Sequence[str | Path], environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     """Start a server whose output goes to the log, and which ends when this process does."""
     library = ctypes.CDLL(None)
     return subprocess.Popen(

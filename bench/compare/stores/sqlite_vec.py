@@ -66,7 +66,7 @@ class Adapter(Store):
         self.next_key = 0
 
     def insert(self, records: list[Record], vectors: Array | None) -> None:
-        keyed = list(enumerate(records, self.next_key))
+        keyed: list[tuple[int, Any]] = list(enumerate(records, self.next_key))
         self.next_key += len(records)
         plain = [
             (
