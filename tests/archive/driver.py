@@ -12,7 +12,7 @@ import numpy as np
 from inference_store.archive import WRITERS
 from inference_store.archive.base import Copy, File, Output, Piece, Plan, Writer
 from inference_store.contract.archive import MEMBER_NAME
-from inference_store.contract.entries import Entry, read_entries
+from inference_store.contract.entries import read_entries
 from inference_store.contract.enums import TaskType
 from inference_store.contract.filters import GeoPoint
 from inference_store.contract.inferences import LIST_OF_TASK, Inference
@@ -134,7 +134,3 @@ def again(writer: Writer) -> Writer:
 def box(label: str, left: float, top: float, right: float, bottom: float, score: float | None = 0.5) -> Any:
     told = {"label": label, "xmin": left, "ymin": top, "xmax": right, "ymax": bottom}
     return told if score is None else told | {"score": score}
-
-
-def entry(label: str, geometry: dict[str, Any] | None) -> Entry:
-    return Entry(label, 0.5, geometry)
