@@ -115,7 +115,7 @@ def stop_export(request: HttpRequest, model_id: str, export_id: str) -> HttpResp
         raise answered(refusal) from None
     if not stopped.is_active and stopped.stop_requested_at is None:
         messages.info(request, "That export had ended already.")
-    return redirect(f"{reverse('dashboard:exports', args=[model.model_id])}?page={page_number(request.POST)}")
+    return redirect("dashboard:exports", model.model_id)
 
 
 @login_required

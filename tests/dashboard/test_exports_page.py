@@ -79,7 +79,7 @@ def test_the_set_of_the_page_is_the_set_of_the_export(query, client, carol, dete
     client.force_login(carol)
     shown = client.get(f"/models/detector/?{query}&sort=score&limit=2&view=table").content.decode()
     count = page_count(shown)
-    assert 0 < count
+    assert count > 0
     address = re.search(r'href="(/models/detector/exports/new[^"]*)"', shown)[1].replace("&amp;", "&")
     new = client.get(address).content.decode()
     assert page_count(new) == count

@@ -1,0 +1,82 @@
+# mypy: disable-error-code="type-arg"
+"""Users, and projects with their members."""
+
+from typing import Any, cast
+
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin
+from django.db.models import QuerySet
+from django.forms import ModelChoiceField, ModelForm, TextInput
+from django.http import HttpRequest
+
+from inference_store.admin.permissions import ForSuperusers, OfOwnProjects
+from inference_store.models import Membership, Project, Role, User
+
+
+@admin.register(User)
+class Users(ForSuperusers, UserAdmin):
+    list_display = ("username", "email", "is_active", "is_staff", "is_superuser", "last_login")
+    show_full_result_count = False
+
+
+class UsernameField(ModelChoiceField):
+    """A user by name: a list of all would be long, and tell staff who else there is."""
+
+    widget = TextInput
+    default_error_messages = {"invalid_choice": "There is no active user of that name."}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(User.objects.filter(is_active=True), to_field_name="username", **kwargs)
+
+    def prepare_value(self, value: Any) -> Any:
+        if isinstance(value, int):
+            value = User.objects.filter(pk=value).first()
+        return value.username if isinstance(value, User) else value
+
+
+class MembershipForm(ModelForm):
+    user = UsernameField()
+
+    class Meta:
+        model = Membership
+        fields = ("user", "role")
+
+
+class Members(OfOwnProjects, admin.TabularInline):
+    model = Membership
+    form = MembershipForm
+    extra = 1
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Membership]:
+        return super().get_queryset(request).select_related("user")
+
+
+@admin.register(Project)
+class Projects(OfOwnProjects, admin.ModelAdmin):
+    list_display = ("project_id", "name", "created_at")
+    search_fields = ("project_id", "name")
+    fields = ("project_id", "name")
+    inlines = [Members]
+    show_full_result_count = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Project]:
+        return Project.objects.administered_by(request.user)
+
+    def project_of(self, obj: Any) -> str:
+        return str(obj.pk)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Project | None = None) -> tuple[str, ...]:
+        return ("project_id",) if obj else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Project | None = None) -> bool:
+        if obj is None or not super().has_delete_permission(request, obj):
+            return False
+        return not obj.models.exists()
+
+    def save_related(self, request: HttpRequest, form: ModelForm, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        if not change:
+            # Without it a member of staff could not see what they have just made.
+            Membership.objects.get_or_create(
+                user=cast(User, request.user), project=form.instance, defaults={"role": Role.ADMIN}
+            )
