@@ -41,7 +41,10 @@ def fix_set(export: Export, request: NewExportTaskRequest, writer: type[Writer])
     keys, parameters = _keys(model, request)
     size = writer.batch_size(model)
     with connection.cursor() as cursor:
-        cursor.execute(FIX.format(keys=keys), [*parameters, BATCH_BYTES, size, size * BATCH_BYTES, export.pk])
+        cursor.execute(
+            FIX.format(keys=keys),
+            [*parameters, BATCH_BYTES, size * writer.copies_inputs, size * BATCH_BYTES, export.pk],
+        )
         cursor.execute(COUNT, [export.pk])
         return int(cursor.fetchone()[0])
 

@@ -40,6 +40,9 @@ from inference_store.services.exports import discard_unfinished, kept_seconds
 READ_WHOLE_BYTES = 4 * 2**20
 """Inputs up to this size are read once, into memory; larger ones twice, piece by piece."""
 
+READ_AT_ONCE = 100
+"""Inferences in memory: their lists may be long."""
+
 ARCHIVE, DIRECTORY, MEMBERS = "archive", "directory", "members"
 
 
@@ -108,19 +111,20 @@ def _begin_again(export: Export) -> None:
 
 # --- A batch ------------------------------------------------------------------------------------------------
 def _write_batch(export: Export, batch: ExportBatch, draft: blobs.Draft) -> None:
-    found = whole_inferences(export.registered_model, batch.keys)
-    writer = _writer(export)
-    for whole in found:
-        _write_inference(writer, whole, draft)
+    writer, written = _writer(export), 0
+    for start in range(0, len(batch.keys), READ_AT_ONCE):
+        for whole in whole_inferences(export.registered_model, batch.keys[start : start + READ_AT_ONCE]):
+            _write_inference(writer, whole, draft)
+            written += 1
     for output in writer.end_of_batch(batch.number):
         _put(output, draft, None)
     lengths = draft.commit()
     with jobs.progress(export) as held:
         held.lengths, held.counters = lengths, dict(writer.counters)
         held.batches_done = batch.number + 1
-        held.progress_count += len(found)
+        held.progress_count += written
         # What was deleted since the set was fixed is not to be expected any more.
-        held.expected_count -= len(batch.keys) - len(found)
+        held.expected_count -= len(batch.keys) - written
 
 
 def _write_inference(writer: Writer, whole: WholeInference, draft: blobs.Draft) -> None:

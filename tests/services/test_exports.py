@@ -34,7 +34,8 @@ ALL = {"include_inferences_as_annotations": True, "include_custom_metadata": Tru
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
-    """Two inferences a batch, so that a few make many steps."""
+    """Two inferences a batch and one at a read, so that a few make many steps."""
+    monkeypatch.setattr(exporting, "READ_AT_ONCE", 1)
     for writer in WRITERS.values():
         monkeypatch.setattr(writer, "batch_size", classmethod(lambda cls, model: 2))
 
@@ -266,6 +267,15 @@ def test_batches_end_by_count_or_bytes(monkeypatch):
     assert len(batches) >= 3
 
 
+def test_inputs_count_only_where_they_are_copied(monkeypatch):
+    monkeypatch.setattr(export_set, "BATCH_BYTES", 1)
+    model = detector(4)
+    for format_, batches in (("archive", 4), ("jsonl", 2)):
+        export = Export.objects.create(registered_model=model, format=format_, request={})
+        export_set.fix_set(export, NewExportTaskRequest(), WRITERS[format_])
+        assert export.batches.count() == batches
+
+
 def test_what_comes_or_goes_meanwhile():
     model = detector(5)
     export, making = begin(model, **ALL), exporting.Making()
@@ -298,7 +308,7 @@ def lapse(export):
 
 @pytest.mark.parametrize("format_", sorted(WRITERS))
 def test_killed_after_any_step_the_same_bytes_come_out(format_, blob_root):
-    model = detector(7, metadata=[("run", "int", "7"), ("note", "string", "=1+1")])
+    model = detector(5, metadata=[("run", "int", "7"), ("note", "string", "=1+1")])
     undisturbed = content(made(model, format=format_, **ALL))
     assert undisturbed == content(made(model, format=format_, **ALL))
     killed_after = 1
