@@ -10,7 +10,13 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from inference_store.contract.enums import TaskType
-from tests.dashboard.conftest import box, picture_bytes, plain_static, store_seen  # noqa: F401
+from tests.dashboard.conftest import (  # noqa: F401
+    box,
+    picture_bytes,
+    plain_static,
+    quick_passwords,
+    store_seen,
+)
 from tests.making import LONG_AGO, make_model, make_project, make_user
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")

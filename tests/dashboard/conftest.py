@@ -17,8 +17,14 @@ def plain_static(settings):
     }
 
 
+@pytest.fixture(autouse=True)
+def quick_passwords(settings):
+    """Half a second to hash a password is for those who guess."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 @pytest.fixture
-def carol(db):
+def carol(db, quick_passwords):
     """A viewer of the project `birds`."""
     return make_user("carol")
 

@@ -26,7 +26,7 @@ def at(name, rest=""):
 
 
 @pytest.fixture
-def alice(db):
+def alice(db, quick_passwords):
     """Staff, and an admin of the project `birds`."""
     return make_user("alice", is_staff=True)
 

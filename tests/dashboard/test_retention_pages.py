@@ -48,7 +48,7 @@ def own_blobs(settings, tmp_path):
 
 
 @pytest.fixture
-def alice(db):
+def alice(db, quick_passwords):
     """An admin of the project `birds`."""
     return make_user("alice")
 
