@@ -197,7 +197,7 @@ def _give_back(job: Job) -> None:
     with transaction.atomic():
         # Without the claim too, or its keeper might renew it before it hears that it is done.
         own = type(job).objects.filter(pk=job.pk, claim=job.claim)
-        own.update(claim=None, claimed_until=None, attempts=0)
+        own.update(claim=None, claimed_until=None, sent_at=None, attempts=0)
         send(job)
 
 
