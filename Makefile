@@ -10,7 +10,7 @@ PY := $(VENV)/bin/python
 PIP = PYTHONWARNINGS=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore $(PY) -m pip --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv up test soak lint types migrations openapi bench lock chromium
+.PHONY: help .venv up test soak lint types migrations openapi bench compare lock chromium
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[.a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ openapi: $(VENV)/.for-dev  ## Write docs/openapi.json anew
 
 bench: $(VENV)/.for-dev  ## Measure the running store (bench/README.md)
 	@for measure in bench/*.py; do $(PY) $$measure $(ARGS) || exit 1; done
+	@$(PY) -m bench.compare $(COMPARE)
+
+compare: $(VENV)/.for-dev  ## Measure this store beside others: ARGS="--n 10000 --stores …"
+	@$(PY) -m bench.compare $(ARGS)
 
 .venv: $(VENV)/.for-up  ## Make the environment that `make up` needs
 

@@ -175,7 +175,7 @@ OPERATIONS = {
         Operation(
             "Q7",
             "entry_page",
-            "label and score of one entry, page and count",
+            "label and score, page and count",
             lambda workload: [
                 {"labels": [LABELS[step], LABELS[step + 8]], "score": 0.79995} for step in range(VARIANTS)
             ],

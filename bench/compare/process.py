@@ -10,6 +10,7 @@ from typing import IO, Any
 
 from bench.compare.install import is_installed
 from bench.compare.places import CHECKOUT, LOGS, STORES, venv_python
+from bench.compare.workload import VERSION
 
 OURS = ("inference_store_query", "inference_store_http")
 
@@ -26,7 +27,7 @@ class Process:
         self.system = system
         self.keep = keep
         kind = "embedded" if embedded else "plain"
-        self.directory = STORES / f"{system}-{size}-{kind}"
+        self.directory = STORES / f"{system}-{VERSION}-{size}-{kind}"
         if not keep:
             shutil.rmtree(self.directory, ignore_errors=True)
         elif not (self.directory / "loaded.json").exists():

@@ -27,6 +27,7 @@ DIMENSIONS = 512
 CLUSTERS, DIRECTIONS = 50, 24
 """Embeddings lie around so many centres, and spread around each along so many directions."""
 EMBEDDINGS_AT_ONCE = 10_000
+ROWS_AT_ONCE = 1_000_000
 SOURCES = tuple(f"source-{number}" for number in range(8))
 SENSORS = tuple(f"sensor-{number:02d}" for number in range(12))
 LABELS = tuple(f"label-{number:02d}" for number in range(20))
@@ -204,11 +205,16 @@ def _generate_columns(size: int, place: Path) -> None:
         first_entry=np.concatenate([[0], np.cumsum(entries)]),
         entry_label=random.choice(len(LABELS), total, p=frequencies(len(LABELS))).astype(np.uint8),
         entry_score=np.round(random.beta(5, 2, total), 4),
-        id_bytes=random.integers(0, 256, (size, 16)).astype(np.uint8),
-        hash_bytes=random.integers(0, 256, (size, 32)).astype(np.uint8),
+        id_bytes=_bytes(random, size, 16),
+        hash_bytes=_bytes(random, size, 32),
     )
     for field in fields(Columns):
         np.save(place / f"{field.name}.npy", getattr(columns, field.name))
+
+
+def _bytes(random: np.random.Generator, size: int, width: int) -> Array:
+    rows = (min(ROWS_AT_ONCE, size - first) for first in range(0, size, ROWS_AT_ONCE))
+    return np.concatenate([random.integers(0, 256, (each, width)).astype(np.uint8) for each in rows])
 
 
 def _generate_embeddings(size: int, place: Path) -> None:
