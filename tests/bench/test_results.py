@@ -6,13 +6,15 @@ from xml.etree import ElementTree
 import pytest
 
 from bench.compare.answers import Answers
+from bench.compare.install import systems
 from bench.compare.measuring import Measured, measure
 from bench.compare.operations import OPERATIONS, VARIANTS
+from bench.compare.places import CHECKOUT
 from bench.compare.plot import Scale, chart
+from bench.compare.process import OURS
 from bench.compare.report import table
 from bench.compare.workload import Workload
 from tests.bench.conftest import right_answer
-
 
 Asked = list[tuple[str, int]]
 
@@ -112,3 +114,9 @@ def test_a_logarithmic_scale() -> None:
     scale = Scale(1.0, 1_000.0, 300.0)
     assert [scale.at(value) for value in (1, 10, 100, 1_000)] == pytest.approx([0, 100, 200, 300])
     assert scale.powers() == [1, 10, 100, 1_000]
+
+
+def test_every_system_can_be_installed() -> None:
+    helpers = {"__init__", "base", "contract_objects", "contract_store", "database", "flattening", "servers"}
+    modules = {path.stem for path in (CHECKOUT / "bench/compare/stores").glob("*.py")}
+    assert modules - helpers - set(OURS) == set(systems())
