@@ -71,7 +71,7 @@ class RetentionPolicies(OfOwnModels, admin.ModelAdmin):
         if obj is None:
             return ("registered_model", "maximum_record_age", "maximum_blob_age", *GIVEN[-1:], GIVEN[0])
         told = ("registered_model", "project", "words", "what_becomes", "schedule")
-        return (*told, "created_at", "created_by", "last_scheduled_at", "id")
+        return (*told, "created_at", "made_by", "last_scheduled_at", "id")
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: RetentionPolicy | None = None
@@ -110,6 +110,11 @@ class RetentionPolicies(OfOwnModels, admin.ModelAdmin):
         return format_html(
             '<button class="button" type="submit" formmethod="post" formaction="{}">Preview</button>', address
         )
+
+    @admin.display(description="created by")
+    def made_by(self, policy: RetentionPolicy) -> str:
+        """By name: the page of a user is not for staff."""
+        return str(policy.created_by or "–")
 
     # --- What is done ---
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -85,3 +85,29 @@ def test_the_policy_is_strict_on_pages_and_looser_for_styles_in_the_admin(client
     admin = client.get("/admin/login/")["Content-Security-Policy"]
     assert "style-src 'self' 'unsafe-inline'" in admin
     assert "script-src 'self';" in admin
+
+
+JOB_ID = "6b9c3f0e-0000-4000-8000-000000000000"
+JOB_PAGES = ["exports/", "exports/new", "retention/"]
+OF_ONE_JOB = [
+    f"exports/{JOB_ID}/download",
+    f"retention/tasks/{JOB_ID}/",
+    f"retention/tasks/{JOB_ID}/preview.csv",
+]
+
+
+@pytest.mark.parametrize("path", JOB_PAGES + OF_ONE_JOB)
+def test_pages_of_jobs_are_for_members(path, client, detector, carol):
+    address = f"/models/detector/{path}"
+    assert client.get(address)["Location"].startswith("/login/?next=")
+    client.force_login(make_user("mallory"))
+    assert client.get(address).status_code == 404
+    client.force_login(carol)
+    assert client.get(address).status_code == (200 if path in JOB_PAGES else 404)
+
+
+@pytest.mark.parametrize("path", ["", *JOB_PAGES])
+def test_a_models_pages_lead_to_each_other(path, page, detector):
+    text = page(f"/models/detector/{path}").content.decode()
+    for other in ("", "exports/") if path == "exports/new" else ("", "exports/", "retention/"):
+        assert f'href="/models/detector/{other}"' in text
