@@ -3,17 +3,18 @@
 from typing import Any
 
 from bench.compare.operations import OPERATIONS
+from bench.compare.process import OURS
 
 ENOUGH_RECALL = 0.99
 Results = dict[str, Any]
 
 
 def table(results: Results) -> str:
-    """Medians in milliseconds, and in brackets how many times this store's the other systems' are."""
+    """Medians in milliseconds, and in brackets how many times this store's each of the others' is."""
     systems = [name for name in results["systems"] if "error" not in results["systems"][name]["loaded"]]
     if not systems:
         return "No system could be loaded.\n"
-    ours = systems[0]
+    ours = next((system for system in systems if system in OURS), systems[0])
     lines = [
         "| | " + " | ".join(systems) + " |",
         "|---" * (len(systems) + 1) + "|",
