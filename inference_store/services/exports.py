@@ -103,7 +103,7 @@ def told(export: Export) -> ToldExport:
 
 def told_exports(exports: QuerySet[Export]) -> list[ToldExport]:
     """Each as it is now. One query."""
-    annotated: QuerySet[Any] = _with_expiry(exports).annotate(now=Now())
+    annotated: QuerySet[Any] = _with_expiry(exports).annotate(now=Now()).defer("plan")
     return [_told(export, export.gone_at, export.now) for export in annotated]
 
 
