@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.core.signals import request_finished
 
 
 class InferenceStoreConfig(AppConfig):
@@ -8,3 +9,8 @@ class InferenceStoreConfig(AppConfig):
     def ready(self) -> None:
         # Registering is an import's side effect: the checks, the Celery app that tasks bind to.
         from inference_store import celery, checks  # noqa: F401
+        from inference_store.services.slot_assignment import write_down_uses
+        from inference_store.services.vector_indexes import write_down_wanted
+
+        request_finished.connect(lambda **_: write_down_uses(), weak=False, dispatch_uid="metadata key uses")
+        request_finished.connect(lambda **_: write_down_wanted(), weak=False, dispatch_uid="embedding metrics")

@@ -112,6 +112,12 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "assign slots": {"task": "inference_store.assign_slots", "schedule": 30.0, "options": {"expires": 30}},
+    "build vector indexes": {
+        "task": "inference_store.build_vector_indexes",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
     "expire archives": {"task": "inference_store.expire_archives", "schedule": 300.0},
     "sweep blobs": {"task": "inference_store.sweep_blobs", "schedule": 3600.0},
     "purge deleted": {"task": "inference_store.purge_deleted", "schedule": 3600.0},
@@ -159,6 +165,10 @@ EXPORT_KEPT_HOURS = env.int("EXPORT_KEPT_HOURS", default=168)
 SOFT_DELETED_KEPT_DAYS = env.int("SOFT_DELETED_KEPT_DAYS", default=30)
 # A dry run's list can be read, and run, for so long.
 RETENTION_PREVIEW_KEPT_HOURS = env.int("RETENTION_PREVIEW_KEPT_HOURS", default=168)
+
+# --- Search by embedding ------------------------------------------------------------------------------------
+# Embeddings of a model that are worth a vector index; fewer are searched exactly.
+VECTOR_INDEX_ROWS = env.int("VECTOR_INDEX_ROWS", default=10_000)
 
 # --- The API ------------------------------------------------------------------------------------------------
 API_BODY_MAXIMUM_BYTES = 2 * 2**20  # a filter, a policy, one inference without its embedding

@@ -10,8 +10,10 @@ from inference_store.services import (
     jobs,
     retention,
     retention_runs,
+    slot_assignment,
     soft_deletion,
     sweeping,
+    vector_indexes,
 )
 
 
@@ -48,3 +50,13 @@ def purge_deleted() -> int:
 @shared_task(name="inference_store.sweep_blobs")
 def sweep_blobs() -> int:
     return sweeping.sweep_blobs()
+
+
+@shared_task(name="inference_store.assign_slots")
+def assign_slots() -> int:
+    return slot_assignment.assign_slots()
+
+
+@shared_task(name="inference_store.build_vector_indexes")
+def build_vector_indexes() -> bool:
+    return vector_indexes.build_in_background()

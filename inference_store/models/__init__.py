@@ -10,7 +10,9 @@ from inference_store.models.job import Job, JobState
 from inference_store.models.metadata_key import MetadataKey
 from inference_store.models.registered_model import RegisteredModel
 from inference_store.models.retention import RetentionPolicy, RetentionPreviewItem, RetentionTask
+from inference_store.models.search_slot import SearchSlot
 from inference_store.models.soft_deletion import SoftDeletedInference
+from inference_store.models.vector_index import VectorIndex
 
 __all__ = [
     "Blob",
@@ -29,7 +31,9 @@ __all__ = [
     "RetentionPreviewItem",
     "RetentionTask",
     "Role",
+    "SearchSlot",
     "SoftDeletedInference",
     "Token",
     "User",
+    "VectorIndex",
 ]

@@ -14,6 +14,9 @@ from inference_store.models.fields import DigestField
 from inference_store.models.registered_model import RegisteredModel
 
 LATITUDE_BANDS_PER_DEGREE = 4
+NUMBER_SLOTS = ("n1", "n2", "n3", "n4", "n5", "n6", "n7", "n8")
+STRING_SLOTS = ("s1", "s2", "s3", "s4")
+SLOTS = (*NUMBER_SLOTS, *STRING_SLOTS)
 
 
 class InferenceQuerySet(models.QuerySet["Inference"]):
@@ -27,6 +30,7 @@ class Inference(models.Model):
     """What a model inferred about one input, when, where, and with which metadata.
 
     `metadata` is keyed by type and then key: {"string": {…}, "int": {…}, "float": {…}, "json": {…}}.
+    The slots n1… and s1… repeat the values of the keys that the model is searched by: see SearchSlot.
     `data` is None where the inference is its embedding and float32 spells the numbers as they were sent.
     """
 
@@ -65,6 +69,19 @@ class Inference(models.Model):
 
     has_list = models.BooleanField(default=False)  # a standardized list was given, perhaps an empty one
 
+    n1 = models.FloatField(null=True, editable=False)
+    n2 = models.FloatField(null=True, editable=False)
+    n3 = models.FloatField(null=True, editable=False)
+    n4 = models.FloatField(null=True, editable=False)
+    n5 = models.FloatField(null=True, editable=False)
+    n6 = models.FloatField(null=True, editable=False)
+    n7 = models.FloatField(null=True, editable=False)
+    n8 = models.FloatField(null=True, editable=False)
+    s1 = models.TextField(db_collation="C", null=True, editable=False)  # noqa: DJ001  (null: no value)
+    s2 = models.TextField(db_collation="C", null=True, editable=False)  # noqa: DJ001
+    s3 = models.TextField(db_collation="C", null=True, editable=False)  # noqa: DJ001
+    s4 = models.TextField(db_collation="C", null=True, editable=False)  # noqa: DJ001
+
     objects: ClassVar[Any] = InferenceQuerySet.as_manager()
 
     class Meta:
@@ -77,8 +94,13 @@ class Inference(models.Model):
             ),
         ]
         indexes = [
-            # Pages in order of time, and the time window filter.
-            models.Index("registered_model", "created_at", "id", name="inference_page"),
+            # Pages in order of time, and the time window filter; with the first number slots, so that a
+            # page or a histogram of a time window reads nothing else.
+            models.Index(
+                fields=["registered_model", "created_at", "id"],
+                include=["n1", "n2", "n3", "n4"],
+                name="inference_page",
+            ),
             models.Index("registered_model", "data_source", "created_at", "id", name="inference_source"),
             # Retention by blob age.
             models.Index(
@@ -101,6 +123,25 @@ class Inference(models.Model):
             ),
             # metadata = and in, whatever the key.
             GinIndex(fields=["metadata"], opclasses=["jsonb_path_ops"], name="inference_metadata"),
+            # Search slots: what is asked of one, counted, or listed in order of time. Those that no model
+            # uses are empty.
+            *(
+                models.Index(
+                    fields=["registered_model", slot],
+                    include=["created_at", "id"],
+                    condition=Q(**{f"{slot}__isnull": False}),
+                    name=f"inference_{slot}",
+                )
+                for slot in NUMBER_SLOTS
+            ),
+            *(
+                models.Index(
+                    fields=["registered_model", slot, "created_at", "id"],
+                    condition=Q(**{f"{slot}__isnull": False}),
+                    name=f"inference_{slot}",
+                )
+                for slot in STRING_SLOTS
+            ),
         ]
 
     def __str__(self) -> str:

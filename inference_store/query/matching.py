@@ -10,9 +10,10 @@ from inference_store.contract.filters import (
     TimeWindowFilter,
     parse_instant,
 )
-from inference_store.models import Entry, Inference, RegisteredModel
+from inference_store.models import Entry, Inference, RegisteredModel, SearchSlot
 from inference_store.query.metadata_conditions import Condition, metadata_condition
 from inference_store.query.places import located
+from inference_store.query.uses import note_filters
 
 
 def matching(model: RegisteredModel, filters: BaseInferenceFilter | None) -> QuerySet[Inference]:
@@ -34,7 +35,10 @@ def _conditions(model: RegisteredModel, filters: BaseInferenceFilter) -> list[Co
         conditions.append(Q(data_source=filters.data_source_filter))
     if filters.time_window_filter is not None:
         conditions.append(_time_condition(filters.time_window_filter))
-    conditions.extend(metadata_condition(each) for each in filters.metadata_filter or [])
+    if filters.metadata_filter:
+        note_filters(model, filters.metadata_filter)
+        slots = SearchSlot.objects.searched(model)
+        conditions.extend(metadata_condition(each, slots) for each in filters.metadata_filter)
     if filters.location_filter is not None:
         conditions.append(located(filters.location_filter))
     if filters.deconstructed_inference_filter is not None:

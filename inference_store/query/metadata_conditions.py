@@ -1,6 +1,10 @@
-"""A MetadataFilter as a condition on the jsonb column, which is keyed by type and then key."""
+"""A MetadataFilter as a condition: on the key's search slot where it has one, else on the jsonb column.
+
+That is keyed by type and then key.
+"""
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import reduce
 from operator import or_
@@ -21,7 +25,7 @@ from django.db.models import (
     TextField,
     Value,
 )
-from django.db.models.functions import Collate
+from django.db.models.functions import Collate, Floor
 from django.db.models.lookups import (
     Exact,
     GreaterThan,
@@ -33,8 +37,12 @@ from django.db.models.lookups import (
 
 from inference_store.contract.enums import MetadataFilterOperator
 from inference_store.contract.filters import MetadataFilter, split_path
+from inference_store.models.search_slot import Unfit, double_of, slot_type
 
 Condition: TypeAlias = "Q | Exists | Expression | Lookup[Any]"
+Slots: TypeAlias = Mapping[tuple[str, str], str]
+"""The column that repeats a key's values, by (type, key)."""
+
 MOST_CONTAINMENTS = 50
 """Values of an `in` list up to which each is looked up in the GIN index; beyond, one pass compares."""
 
@@ -133,8 +141,14 @@ class Contains(Func):
     conditional = True
 
 
-def value_of(type_: str, key: str) -> Expression:
+def value_of(type_: str, key: str, slots: Slots) -> Expression | F:
     """The metadata value of a plain key as a comparable expression, NULL where it is not held."""
+    if slot := slots.get((type_, key)):
+        return F(slot)
+    return _stored_value_of(type_, key)
+
+
+def _stored_value_of(type_: str, key: str) -> Expression:
     member = Step(F("metadata"), Value(type_), Value(key))
     if type_ == "int":
         return AsInt(member)
@@ -161,8 +175,28 @@ def _document(type_: str, path: list[str], value: Any) -> dict[str, Any]:
     return {type_: held}
 
 
-def metadata_condition(wanted: MetadataFilter) -> Condition:
+def metadata_condition(wanted: MetadataFilter, slots: Slots) -> Condition:
     """The condition that one metadata filter puts on an inference."""
+    slot = slots.get((slot_type(str(wanted.type)), wanted.key))
+    on_slot = _slot_condition(wanted, slot) if slot else None
+    return _stored_condition(wanted) if on_slot is None else on_slot
+
+
+def _slot_condition(wanted: MetadataFilter, slot: str) -> "Condition | None":
+    """The condition on a slot; None where the slot's type can't say it."""
+    kind = str(wanted.type).removeprefix("json.")
+    try:
+        operands: list[Any] = [each if isinstance(each, str) else double_of(each) for each in wanted.operands]
+    except Unfit:
+        return None
+    array_type = "text" if kind == "string" else "float8"
+    condition = _comparison(MetadataFilterOperator(wanted.operator), F(slot), operands, array_type)
+    if wanted.type == "json.int":  # the slot holds the numbers with a fraction too
+        return Q(condition) & Q(Exact(F(slot), Floor(F(slot))))
+    return condition
+
+
+def _stored_condition(wanted: MetadataFilter) -> Condition:
     in_json = str(wanted.type).startswith("json.")
     kind = str(wanted.type).removeprefix("json.")
     path = split_path(wanted.key) if in_json else [wanted.key]
@@ -179,15 +213,21 @@ def metadata_condition(wanted: MetadataFilter) -> Condition:
                 for each in operands
             ),
         )
-    value = _json_value_of(kind, path) if in_json else value_of(kind, wanted.key)
+    value = _json_value_of(kind, path) if in_json else _stored_value_of(kind, wanted.key)
     array_type = {"string": "text", "int": "bigint", "float": "float8"}[kind]
     comparable: list[Any] = list(operands)
     if in_json and kind != "string":
         array_type, comparable = "numeric", [Decimal(repr(each)) for each in operands]
+    return _comparison(operator, value, comparable, array_type)
+
+
+def _comparison(
+    operator: MetadataFilterOperator, value: Expression | F, operands: list[Any], array_type: str
+) -> Condition:
     if operator is MetadataFilterOperator.IN:
-        return EqualsAny(value, comparable, array_type)
+        return EqualsAny(value, operands, array_type)
     if operator is MetadataFilterOperator.NOT_EQUAL:
-        return Differs(value, comparable[0])
+        return Differs(value, operands[0])
     if operator is MetadataFilterOperator.EQUAL:
-        return Exact(value, comparable[0])
-    return ORDER[operator.value](value, comparable[0])
+        return Exact(value, operands[0])
+    return ORDER[operator.value](value, operands[0])

@@ -23,6 +23,7 @@ from inference_store.contract.inferences import (
     NewInferenceStorageRequest,
 )
 from inference_store.models import Blob, Embedding, Entry, Inference, RegisteredModel
+from inference_store.services.slots import FilledSlots
 from inference_store.services.uploads import claim
 
 TRIES = 10
@@ -288,9 +289,12 @@ def _copy(table: str, columns: str, rows: Iterable[tuple[Any, ...]]) -> None:
 def _copy_inferences(
     model: RegisteredModel, new: list[tuple[int, NewInferenceStorageRequest, str]], now: datetime
 ) -> None:
+    slots = FilledSlots(model)
+
     def rows() -> Iterable[tuple[Any, ...]]:
         for key, request, digest in new:
             collection = request.data
+            metadata = _metadata(collection)
             standard = collection.metadata.standard_metadata
             version, data = _data(collection)
             yield (
@@ -310,11 +314,13 @@ def _copy_inferences(
                 bytes.fromhex(standard.data_hash),
                 bytes.fromhex(digest),
                 request.data_storage_key,
-                to_json(_metadata(collection)).decode(),
+                to_json(metadata).decode(),
                 data,
+                *slots.values(metadata),
             )
 
-    _copy(Inference._meta.db_table, INFERENCE_COLUMNS, rows())
+    _copy(Inference._meta.db_table, ", ".join((INFERENCE_COLUMNS, *slots.columns)), rows())
+    slots.finish()
 
 
 def _copy_entries(model: RegisteredModel, new: list[tuple[int, NewInferenceStorageRequest]]) -> None:

@@ -6,6 +6,7 @@ from django.utils import timezone
 from inference_store.contract.errors import Refusal
 from inference_store.contract.metadata import Metadata, NewExtendedMetadataRequest
 from inference_store.models import Inference, RegisteredModel
+from inference_store.services.slots import FilledSlots
 
 
 def _locked(model: RegisteredModel, inference_id: str) -> Inference:
@@ -20,10 +21,13 @@ def _locked(model: RegisteredModel, inference_id: str) -> Inference:
     return row
 
 
-def _save(row: Inference) -> None:
+def _save(row: Inference, slots: FilledSlots) -> None:
     row.metadata = {type_: held for type_, held in row.metadata.items() if held}
     row.updated_at = timezone.now()
-    row.save(update_fields=["metadata", "updated_at"])
+    for column, value in zip(slots.columns, slots.values(row.metadata), strict=True):
+        setattr(row, column, value)
+    row.save(update_fields=["metadata", "updated_at", *slots.columns])
+    slots.finish()
 
 
 @transaction.atomic
@@ -31,21 +35,21 @@ def put_metadata(
     *, model: RegisteredModel, inference_id: str, request: NewExtendedMetadataRequest
 ) -> Metadata:
     """Attach a value; a key that is held already, under whatever type, is replaced."""
-    row = _locked(model, inference_id)
+    slots, row = FilledSlots(model), _locked(model, inference_id)
     for held in row.metadata.values():
         held.pop(request.key, None)
     row.metadata.setdefault(str(request.type), {})[request.key] = request.parsed()
-    _save(row)
+    _save(row, slots)
     return Metadata(key=request.key, type=str(request.type), value=request.value)
 
 
 @transaction.atomic
 def delete_metadata(*, model: RegisteredModel, inference_id: str, key: str) -> str:
     """Delete a key's value; 404 where it is not held."""
-    row = _locked(model, inference_id)
+    slots, row = FilledSlots(model), _locked(model, inference_id)
     if not any(key in held for held in row.metadata.values()):
         raise Refusal.not_found(f"Inference {inference_id!r} holds no metadata {key[:80]!r}.")
     for held in row.metadata.values():
         held.pop(key, None)
-    _save(row)
+    _save(row, slots)
     return key

@@ -15,7 +15,9 @@ from django.db import connection, models, transaction
 from django.db.models import QuerySet
 
 from inference_store.models import Entry, Inference, RegisteredModel, SoftDeletedInference
+from inference_store.models.inference import SLOTS
 from inference_store.models.job import hence
+from inference_store.services.slots import FilledSlots
 
 RESTORED_AT_ONCE = 500
 PURGED_AT_ONCE = 2_000
@@ -75,12 +77,12 @@ def keep(keys: list[int], task_id: UUID) -> None:
 
 
 def _as_json(table: type[models.Model], alias: str) -> str:
-    """A row as jsonb, exactly; without what the database computes."""
-    computed = [each.column for each in table._meta.concrete_fields if each.generated]
+    """A row as jsonb, exactly; without what is computed from the rest."""
+    computed = [each.column for each in table._meta.concrete_fields if each.generated or each.name in SLOTS]
     doubles = [
         f"'{each.column}', {alias}.{each.column}::text"
         for each in table._meta.concrete_fields
-        if isinstance(each, models.FloatField)
+        if isinstance(each, models.FloatField) and each.name not in SLOTS
     ]
     row = f"to_jsonb({alias}) || jsonb_build_object({', '.join(doubles)})"
     return " - ".join([f"({row})", *(f"'{column}'" for column in computed)])
@@ -131,7 +133,9 @@ def _restore_some(
     # Locked, as a purge may be on its way to them.
     locked = SoftDeletedInference.objects.filter(pk__in=[key for key, _ in chosen]).select_for_update()
     ids = dict(locked.order_by("pk").values_list("id", "inference_id"))
+    slots = FilledSlots(model)
     restored = _insert(list(ids))
+    slots.write(restored)
     SoftDeletedInference.objects.filter(pk__in=restored).delete()
     told.restored += [ids[key] for key, _ in chosen if key in restored]
     told.refused += [ids[key] for key, _ in chosen if key in ids and key not in restored]

@@ -4,6 +4,8 @@ import json
 from datetime import UTC, datetime, timedelta
 
 from inference_store.contract.filters import BaseInferenceFilter, DeconstructedInferenceFilter
+from inference_store.models import SearchSlot
+from inference_store.models.inference import NUMBER_SLOTS, STRING_SLOTS
 from tests.making import make_request
 
 KEYS = [
@@ -166,6 +168,31 @@ def random_request(rng, model, number):
         data_hash=rng.choice(HASHES),
         created_at=START + timedelta(microseconds=rng.randrange(8)),
     )
+
+
+def searched_keys(requests):
+    """Every (type, key) that a filter on these could name, numbers and strings at each JSON path."""
+    found = {}
+    for request in requests:
+        for item in request.data.metadata.extended_metadata:
+            if item.type != "json":
+                found[item.type, item.key] = None
+                continue
+            for path, value in _paths(json.loads(item.value)):
+                if isinstance(value, str | int | float) and not isinstance(value, bool):
+                    type_ = "json.string" if isinstance(value, str) else "json.float"
+                    found[type_, _escaped([item.key, *path])] = None
+    return list(found)
+
+
+def give_slots(rng, model, keys):
+    """Search slots for as many of the keys as there are, in a random order."""
+    free = {True: list(STRING_SLOTS), False: list(NUMBER_SLOTS)}
+    for type_, key in rng.sample(keys, len(keys)):
+        if columns := free[type_.endswith("string")]:
+            SearchSlot.objects.create(
+                registered_model=model, type=type_, key=key, slot=columns.pop(), state="ready"
+            )
 
 
 # --- Filters -----------------------------------------------------------------------------------------------

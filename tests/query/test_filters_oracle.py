@@ -10,6 +10,9 @@ import pytest
 from django.db import transaction
 
 from inference_store.contract.filters import BaseInferenceFilter, GeolocationFilter, NewGetInferencesRequest
+from inference_store.models import SearchSlot
+from inference_store.models.inference import NUMBER_SLOTS, STRING_SLOTS
+from inference_store.models.search_slot import Unfit
 from inference_store.query import granular, pages
 from inference_store.query.matching import matching
 from inference_store.services import deletion
@@ -18,7 +21,7 @@ from tests.making import make_model, make_request, store
 from tests.query import random_data
 
 pytestmark = pytest.mark.django_db
-DATA_SETS, INFERENCES, FILTERS = 50, 60, 200
+DATA_SETS, INFERENCES, FILTERS = 25, 60, 200
 SOAKED_DATA_SETS = 500
 
 
@@ -67,17 +70,42 @@ def fewest(model, requests, chosen):
     ]
 
 
+def fits_a_slot(searched, requests):
+    """Whether a slot can hold all values of this (type, key)."""
+    type_, key = searched
+    reader = SearchSlot(type=type_, key=key).reader
+    try:
+        for request in requests:
+            reader.value(held_by(request))
+    except Unfit:
+        return False
+    return True
+
+
+def held_by(request):
+    """The metadata as the column holds them."""
+    held = {}
+    for item in request.data.metadata.extended_metadata:
+        held.setdefault(item.type, {})[item.key] = item.parsed()
+    return held
+
+
 @pytest.mark.soak
+@pytest.mark.parametrize("with_slots", [False, True])
 @pytest.mark.parametrize("seed", range(DATA_SETS, SOAKED_DATA_SETS))
-def test_filters_agree_with_brute_force_for_long(seed):
-    test_filters_agree_with_brute_force(seed)
+def test_filters_agree_with_brute_force_for_long(seed, with_slots):
+    test_filters_agree_with_brute_force(seed, with_slots)
 
 
+@pytest.mark.parametrize("with_slots", [False, True])
 @pytest.mark.parametrize("seed", range(DATA_SETS))
-def test_filters_agree_with_brute_force(seed):
-    rng = random.Random(seed)
+def test_filters_agree_with_brute_force(seed, with_slots):
+    rng = random.Random(seed * 2 + with_slots)
     model, other = make_model(), make_model()
     requests = [random_data.random_request(rng, model, number) for number in range(INFERENCES)]
+    if with_slots:
+        fit = [each for each in random_data.searched_keys(requests) if fits_a_slot(each, requests)]
+        random_data.give_slots(rng, model, fit)
     store(model, *requests)
     store(other, *(random_data.random_request(rng, other, number) for number in range(5)))
     hits = judged = 0
@@ -104,6 +132,7 @@ def test_filters_agree_with_brute_force(seed):
             gone, left = deleted(model, filters)
             assert sorted(gone) == sorted(expected), f"seed {seed}, filter {turn}: {chosen}"
             assert set(left) == {each.inference_id for each in requests} - set(gone)
+    assert len(SearchSlot.objects.searched(model)) == (len(NUMBER_SLOTS) + len(STRING_SLOTS)) * with_slots
     assert judged > FILTERS * 0.9
     assert FILTERS * 0.15 < hits < FILTERS * 0.95, "the filters are not apt to tell right from wrong"
 

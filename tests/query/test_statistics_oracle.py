@@ -60,8 +60,9 @@ def agrees(found, values, low=None, high=None):
     assert list(found.distribution.values()) == oracle.bins([float(value) for value in values], edges)
 
 
+@pytest.mark.parametrize("with_slots", [False, True])
 @pytest.mark.parametrize("seed", range(12))
-def test_histograms_agree_with_brute_force(seed):
+def test_histograms_agree_with_brute_force(seed, with_slots):
     rng = random.Random(seed)
     model = make_model()
     requests = [random_data.random_request(rng, model, number) for number in range(60)]
@@ -78,6 +79,8 @@ def test_histograms_agree_with_brute_force(seed):
                 created_at=random_data.START,
             )
         )
+    if with_slots:
+        random_data.give_slots(rng, model, random_data.searched_keys(requests))
     store(model, *requests)
     for _ in range(40):
         key, type_ = rng.choice(["k", "k", *random_data.KEYS]), rng.choice(["int", "float", "string"])
