@@ -13,4 +13,4 @@ class InferenceStoreConfig(AppConfig):
         from inference_store.services.vector_indexes import write_down_wanted
 
         request_finished.connect(lambda **_: write_down_uses(), weak=False, dispatch_uid="metadata key uses")
-        request_finished.connect(lambda **_: write_down_wanted(), weak=False, dispatch_uid="embedding metrics")
+        request_finished.connect(lambda **_: write_down_wanted(), weak=False, dispatch_uid="metrics")

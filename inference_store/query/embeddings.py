@@ -44,7 +44,7 @@ def with_distance(queryset: QuerySet[Any], wanted: EmbeddingFilter, prefix: str 
         return found
     # Where a squared length leaves float32's range, the plain distance reads NaN or one of these.
     doubtful = [Value("NaN", output_field=FloatField()), Value(0.0), Value(1.0), Value(2.0)]
-    product = MaxInnerProduct(Unit(F(vector)), _unit(wanted.query_embedding))
+    product = MaxInnerProduct(Unit(F(vector)), unit(wanted.query_embedding))
     found = queryset.annotate(raw_distance=distance).annotate(
         distance=Case(
             When(raw_distance__in=doubtful, then=Greatest(Value(0.0), Value(1.0) + product)),
@@ -62,7 +62,7 @@ class Unit(Func):
     output_field = VectorField()
 
 
-def _unit(vector: list[float]) -> list[float]:
+def unit(vector: list[float]) -> list[float]:
     length = math.hypot(*vector)
     return [each / length for each in vector] if length else vector
 

@@ -9,6 +9,7 @@ from inference_store.contract.metadata import Metadata
 from inference_store.models import Entry, Inference, RegisteredModel
 from inference_store.query.embeddings import refuse_unfit, with_distance
 from inference_store.query.matching import matching
+from inference_store.query.neighbours import join_cursor, neighbours_page, split_cursor
 from inference_store.query.order import Order, order_of
 from inference_store.query.rows import bodies, metadata_list
 
@@ -39,13 +40,26 @@ def found(model: RegisteredModel, request: NewGetInferencesRequest) -> QuerySet[
 
 
 def inference_page(model: RegisteredModel, request: NewGetInferencesRequest) -> InferencePage:
-    """One page: keys first by a narrow query, then the full rows by key. Three queries at most."""
+    """One page: keys first by a narrow query, then the full rows by key. Three queries at most, or five
+    where vector indexes are asked."""
+    order = order_of(request, fields=FIELDS, ties=("id",), nullable={"label", "score"})
+    near = neighbours_page(model, request, order)
+    if near is not None:
+        distances = {key: distance for distance, key in near.found}
+        rows = bodies(model, list(distances), distances, request.embedding_filters)
+        return InferencePage.model_construct(
+            inferences=[rows[key] for key in distances if key in rows], next_cursor=near.next_cursor
+        )
+    return _exact_page(model, request, order)
+
+
+def _exact_page(model: RegisteredModel, request: NewGetInferencesRequest, order: Order) -> InferencePage:
     pagination = request.pagination or Pagination()
     limit, offset = pagination.limit or DEFAULT_LIMIT, pagination.offset or 0
-    order = order_of(request, fields=FIELDS, ties=("id",), nullable={"label", "score"})
     queryset = _sortable(found(model, request), order)
-    if pagination.cursor is not None:
-        queryset = order.after(queryset, pagination.cursor)
+    position, given = split_cursor(pagination.cursor)
+    if position is not None:
+        queryset = order.after(queryset, position).exclude(pk__in=given)
     columns = ["id", order.field] + (["distance"] if request.embedding_filters else [])
     # One row more than asked for tells whether there is a next page.
     keys = list(order.apply(queryset).values_list(*columns)[offset : offset + limit + 1])
@@ -55,7 +69,7 @@ def inference_page(model: RegisteredModel, request: NewGetInferencesRequest) -> 
     more = len(keys) > limit
     return InferencePage.model_construct(
         inferences=[rows[key[0]] for key in page if key[0] in rows],
-        next_cursor=order.cursor(page[-1][1], [page[-1][0]]) if more else None,
+        next_cursor=join_cursor(order.cursor(page[-1][1], [page[-1][0]]), given) if more else None,
     )
 
 

@@ -1,0 +1,113 @@
+"""Vector indexes: each over the embeddings of one model up to a watermark, so that ingest never touches it.
+
+Rows get ascending ids; what is stored later lies beyond every watermark. The ready indexes of a model and a
+metric follow one another without a gap (docs/decisions/0009-neighbours.md).
+"""
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from inference_store.contract.enums import EmbeddingDistanceMetric
+from inference_store.models.registered_model import RegisteredModel
+
+COSINE = EmbeddingDistanceMetric.COSINE
+L2 = EmbeddingDistanceMetric.L2
+# What is indexed, its operator class, the operator that orders by it. Of unit length, halves can't overflow.
+# Nor is a zero vector left out, as it would be by the operator class for cosines.
+SPELLINGS = {
+    COSINE: ("l2_normalize({vector})::halfvec({size})", "halfvec_ip_ops", "<#>"),
+    L2: ("{vector}::vector({size})", "vector_l2_ops", "<->"),
+    EmbeddingDistanceMetric.NEGATIVE_DOT_PRODUCT: ("{vector}::vector({size})", "vector_ip_ops", "<#>"),
+}
+LARGEST_SIZE = {COSINE: 4_000}
+LARGEST_SIZE_UNROUNDED = 2_000
+NAME_PREFIX = "embedding_ivf_"
+
+
+def indexable(model: RegisteredModel, metric: EmbeddingDistanceMetric) -> bool:
+    """Whether pgvector can index embeddings of that size."""
+    return 0 < model.embedding_size <= LARGEST_SIZE.get(metric, LARGEST_SIZE_UNROUNDED)
+
+
+class VectorIndexQuerySet(models.QuerySet["VectorIndex"]):
+    def chain(self, model: RegisteredModel, metric: EmbeddingDistanceMetric) -> "list[VectorIndex]":
+        """The indexes to search, in order of their ids; beyond the last watermark there is none."""
+        rows = self.filter(registered_model=model, metric=metric, state=VectorIndex.State.READY)
+        chain: list[VectorIndex] = []
+        for row in rows.order_by("after"):
+            if row.after == (chain[-1].watermark if chain else 0):
+                chain.append(row)
+        return chain
+
+
+class VectorIndex(models.Model):
+    """An IVFFlat index over the ids beyond `after`, up to and including `watermark`."""
+
+    class State(models.TextChoices):
+        WANTED = "wanted", "wanted: the metric was asked for"
+        BUILDING = "building", "building"
+        READY = "ready", "ready: searched"
+        LEAVING = "leaving", "leaving: another has taken its place; dropped soon"
+        FAILED = "failed", "failed: search stays exact until there are twice as many rows"
+
+    registered_model = models.ForeignKey(
+        RegisteredModel, on_delete=models.CASCADE, related_name="vector_indexes"
+    )
+    metric = models.CharField(max_length=20, choices=[(each.value, each.value) for each in SPELLINGS])
+    after = models.BigIntegerField(default=0)
+    watermark = models.BigIntegerField(default=0)
+    state = models.CharField(max_length=8, choices=State.choices)
+    row_count = models.BigIntegerField(default=0, help_text="When it was built.")
+    lists = models.PositiveIntegerField(default=0)
+    probes = models.JSONField(
+        default=list, help_text="Pairs: so many neighbours are found by reading so many lists."
+    )
+    recall = models.FloatField(null=True, help_text="Of the 50 nearest, measured after it was built.")
+    error = models.TextField(blank=True, default="")
+    claim = models.UUIDField(null=True)
+    claimed_until = models.DateTimeField(null=True)
+    changed_at = models.DateTimeField(db_default=Now(), help_text="When the state changed last.")
+    built_at = models.DateTimeField(null=True)
+
+    objects: ClassVar[VectorIndexQuerySet] = VectorIndexQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["state"], condition=Q(state="building"), name="vector_index_one_builds"
+            ),
+            models.UniqueConstraint(
+                fields=["registered_model", "metric"],
+                condition=Q(state="wanted"),
+                name="vector_index_wanted_once",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def name(self) -> str:
+        return f"{NAME_PREFIX}{self.pk}"
+
+    @property
+    def predicate(self) -> str:
+        """Word for word that of the index: what PostgreSQL's planner recognises it by."""
+        return (
+            f"registered_model_id = {int(self.registered_model_id)} "
+            f"and inference_id > {int(self.after)} and inference_id <= {int(self.watermark)}"
+        )
+
+    def ordering(self, size: int, query: str) -> str:
+        """What to order by to be answered by the index; `query` is an SQL expression."""
+        expression, _, operator = SPELLINGS[EmbeddingDistanceMetric(self.metric)]
+        parts = (expression.format(vector=each, size=size) for each in ("vector", query))
+        return f" {operator} ".join(f"({each})" for each in parts)
+
+    def probes_for(self, neighbours: int) -> int:
+        """Lists to read so that so many neighbours are found."""
+        enough = [probes for found, probes in self.probes if found >= neighbours]
+        return enough[0] if enough else self.lists
