@@ -37,9 +37,11 @@ migrations: $(VENV)/.for-dev  ## Check that no migration is missing
 openapi: $(VENV)/.for-dev  ## Write docs/openapi.json anew
 	@$(PY) manage.py openapi
 
-bench: $(VENV)/.for-dev  ## Measure the running store (bench/README.md)
-	@for measure in bench/*.py; do $(PY) $$measure $(ARGS) || exit 1; done
-	@$(PY) -m bench.compare $(COMPARE)
+BENCH ?= ingest exports retention compare
+
+bench: $(VENV)/.for-dev  ## Measure the running store (bench/README.md): BENCH=exports does that one alone
+	@for measure in $(filter-out compare,$(BENCH)); do $(PY) -m bench.$$measure $(ARGS) || exit 1; done
+	@$(if $(filter compare,$(BENCH)),$(PY) -m bench.compare $(COMPARE))
 
 compare: $(VENV)/.for-dev  ## Measure this store beside others: ARGS="--n 10000 --stores …"
 	@$(PY) -m bench.compare $(ARGS)

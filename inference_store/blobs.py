@@ -47,7 +47,7 @@ def _path(key: str) -> Path:
     if not KEY.fullmatch(key):
         raise Refusal.not_found("There is no such blob.")
     model, name = key.split("/")
-    return Path(settings.BLOB_ROOT) / model / name[:2] / name
+    return Path(settings.BLOB_ROOT, model, name[:2], name)
 
 
 # --- Bytes --------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models.functions import Coalesce
 
 from inference_store.contract.entries import Entry as EntryBody
 from inference_store.contract.inferences import Inference as InferenceBody
@@ -47,13 +48,16 @@ def whole_inferences(model: RegisteredModel, keys: list[int]) -> list[WholeInfer
             cursor.execute("set local statement_timeout = 0")
         rows = Inference.objects.in_bulk(keys)
         known = vectors(keys) if model.embedding_size else {}
+        blobs = Blob.objects.filter(inference_id__in=keys, kind=Blob.Kind.DATA)
         inputs = {
-            blob.inference_id: Input(blob.key, blob.size or 0, blob.media_type, blob.width, blob.height)
-            for blob in Blob.objects.filter(inference_id__in=keys, kind=Blob.Kind.DATA)
+            key: Input(*told)
+            for key, *told in blobs.values_list(
+                "inference_id", "key", Coalesce("size", 0), "media_type", "width", "height"
+            )
         }
         entries: dict[int, list[EntryBody]] = defaultdict(list)
-        of_them = Entry.objects.filter(inference_id__in=keys).order_by("inference_id", "position")
-        for key, label, score, geometry in of_them.values_list("inference_id", "label", "score", "geometry"):
+        owned = Entry.objects.filter(inference_id__in=keys).order_by("inference_id", "position")
+        for key, label, score, geometry in owned.values_list("inference_id", "label", "score", "geometry"):
             entries[key].append(EntryBody(label, score, geometry))
     return [
         WholeInference(

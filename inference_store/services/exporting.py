@@ -5,6 +5,7 @@ what the row says and goes on, and since a writer keeps nothing but its counters
 """
 
 import hashlib
+import os
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -158,9 +159,9 @@ def _put(output: Output, draft: blobs.Draft, source: BufferedReader | None) -> N
 
 def _reader(source: BufferedReader) -> Callable[[], Iterable[bytes]]:
     """The content of a file, as often as it is asked for."""
-    first = source.read(READ_WHOLE_BYTES + 1)
-    if len(first) <= READ_WHOLE_BYTES:
-        return lambda: [first]
+    if os.fstat(source.fileno()).st_size <= READ_WHOLE_BYTES:
+        whole = source.read()
+        return lambda: [whole]
 
     def pieces() -> Iterable[bytes]:
         source.seek(0)
