@@ -87,6 +87,10 @@ class Migration(migrations.Migration):
             model_name="inference",
             name="inference_page",
         ),
+        migrations.RemoveIndex(
+            model_name="inference",
+            name="inference_place",
+        ),
         migrations.AddField(
             model_name="inference",
             name="n1",
@@ -150,6 +154,15 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="inference",
             index=models.Index(
+                condition=models.Q(("latitude__isnull", False)),
+                fields=["registered_model", "latitude_band", "longitude", "latitude"],
+                include=("created_at", "id"),
+                name="inference_place",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="inference",
+            index=models.Index(
                 fields=["registered_model", "created_at", "id"],
                 include=("n1", "n2", "n3", "n4"),
                 name="inference_page",
@@ -160,7 +173,7 @@ class Migration(migrations.Migration):
             index=models.Index(
                 condition=models.Q(("n1__isnull", False)),
                 fields=["registered_model", "n1"],
-                include=("created_at", "id"),
+                include=("created_at", "id", "n2", "n3", "n4"),
                 name="inference_n1",
             ),
         ),
@@ -169,7 +182,7 @@ class Migration(migrations.Migration):
             index=models.Index(
                 condition=models.Q(("n2__isnull", False)),
                 fields=["registered_model", "n2"],
-                include=("created_at", "id"),
+                include=("created_at", "id", "n1", "n3", "n4"),
                 name="inference_n2",
             ),
         ),
@@ -178,7 +191,7 @@ class Migration(migrations.Migration):
             index=models.Index(
                 condition=models.Q(("n3__isnull", False)),
                 fields=["registered_model", "n3"],
-                include=("created_at", "id"),
+                include=("created_at", "id", "n1", "n2", "n4"),
                 name="inference_n3",
             ),
         ),
@@ -187,7 +200,7 @@ class Migration(migrations.Migration):
             index=models.Index(
                 condition=models.Q(("n4__isnull", False)),
                 fields=["registered_model", "n4"],
-                include=("created_at", "id"),
+                include=("created_at", "id", "n1", "n2", "n3"),
                 name="inference_n4",
             ),
         ),

@@ -17,6 +17,12 @@ LATITUDE_BANDS_PER_DEGREE = 4
 NUMBER_SLOTS = ("n1", "n2", "n3", "n4", "n5", "n6", "n7", "n8")
 STRING_SLOTS = ("s1", "s2", "s3", "s4")
 SLOTS = (*NUMBER_SLOTS, *STRING_SLOTS)
+JOINT_SLOTS = NUMBER_SLOTS[:4]
+"""Each of them stands in the others' indexes: conditions on several, or with time, are answered there."""
+
+
+def _joint_with(slot: str) -> list[str]:
+    return [each for each in JOINT_SLOTS if each != slot] if slot in JOINT_SLOTS else []
 
 
 class InferenceQuerySet(models.QuerySet["Inference"]):
@@ -94,11 +100,11 @@ class Inference(models.Model):
             ),
         ]
         indexes = [
-            # Pages in order of time, and the time window filter; with the first number slots, so that a
-            # page or a histogram of a time window reads nothing else.
+            # Pages in order of time, and the time window filter; with number slots, so that a histogram of a
+            # time window reads nothing else.
             models.Index(
                 fields=["registered_model", "created_at", "id"],
-                include=["n1", "n2", "n3", "n4"],
+                include=JOINT_SLOTS,
                 name="inference_page",
             ),
             models.Index("registered_model", "data_source", "created_at", "id", name="inference_source"),
@@ -114,10 +120,8 @@ class Inference(models.Model):
             models.Index("data_hash", "registered_model", name="inference_hash"),
             # A box is a few ranges of it: query/places.py.
             models.Index(
-                "registered_model",
-                "latitude_band",
-                "longitude",
-                "latitude",
+                fields=["registered_model", "latitude_band", "longitude", "latitude"],
+                include=["created_at", "id"],
                 name="inference_place",
                 condition=Q(latitude__isnull=False),
             ),
@@ -128,7 +132,7 @@ class Inference(models.Model):
             *(
                 models.Index(
                     fields=["registered_model", slot],
-                    include=["created_at", "id"],
+                    include=["created_at", "id", *_joint_with(slot)],
                     condition=Q(**{f"{slot}__isnull": False}),
                     name=f"inference_{slot}",
                 )

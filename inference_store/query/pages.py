@@ -7,10 +7,12 @@ from inference_store.contract.inferences import Inference as InferenceBody
 from inference_store.contract.inferences import InferencePage
 from inference_store.contract.metadata import Metadata
 from inference_store.models import Entry, Inference, RegisteredModel
+from inference_store.query.counts import count_matching
 from inference_store.query.embeddings import refuse_unfit, with_distance
 from inference_store.query.matching import matching
 from inference_store.query.neighbours import join_cursor, neighbours_page, split_cursor
 from inference_store.query.order import Order, order_of
+from inference_store.query.page_keys import Keys, keys_in_time
 from inference_store.query.rows import bodies, metadata_list
 
 FIELDS = {
@@ -56,13 +58,13 @@ def inference_page(model: RegisteredModel, request: NewGetInferencesRequest) -> 
 def _exact_page(model: RegisteredModel, request: NewGetInferencesRequest, order: Order) -> InferencePage:
     pagination = request.pagination or Pagination()
     limit, offset = pagination.limit or DEFAULT_LIMIT, pagination.offset or 0
-    queryset = _sortable(found(model, request), order)
     position, given = split_cursor(pagination.cursor)
-    if position is not None:
-        queryset = order.after(queryset, position).exclude(pk__in=given)
-    columns = ["id", order.field] + (["distance"] if request.embedding_filters else [])
     # One row more than asked for tells whether there is a next page.
-    keys = list(order.apply(queryset).values_list(*columns)[offset : offset + limit + 1])
+    part = slice(offset, offset + limit + 1)
+    if order.name == "created_at" and request.embedding_filters is None:
+        keys = keys_in_time(model, request.filters, order, position, part)
+    else:
+        keys = _keys(model, request, order, position, given, part)
     page = keys[:limit]
     distances = {key[0]: key[-1] for key in page} if request.embedding_filters else None
     rows = bodies(model, [key[0] for key in page], distances, request.embedding_filters)
@@ -73,12 +75,27 @@ def _exact_page(model: RegisteredModel, request: NewGetInferencesRequest, order:
     )
 
 
+def _keys(
+    model: RegisteredModel,
+    request: NewGetInferencesRequest,
+    order: Order,
+    position: str | None,
+    given: list[int],
+    part: slice,
+) -> Keys:
+    queryset = _sortable(found(model, request), order)
+    if position is not None:
+        queryset = order.after(queryset, position).exclude(pk__in=given)
+    columns = ["id", order.field] + (["distance"] if request.embedding_filters else [])
+    return list(order.apply(queryset).values_list(*columns)[part])
+
+
 def count_inferences(model: RegisteredModel, request: NewGetInferencesRequest) -> int:
     """How many inferences match, whatever the pagination."""
     if request.embedding_filters is not None:
         refuse_unfit(model, request.embedding_filters)
         return matching(model, request.filters).filter(embedding__isnull=False).count()
-    return matching(model, request.filters).count()
+    return count_matching(model, request.filters)
 
 
 def one_inference(model: RegisteredModel, inference_id: str) -> InferenceBody | None:

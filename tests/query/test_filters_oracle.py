@@ -167,6 +167,51 @@ def test_places_agree_with_brute_force():
     assert judged > 900_000
 
 
+def at(center, bearing, meters):
+    """The point so far from the center in that direction."""
+    latitude, longitude, reach = (
+        math.radians(center[0]),
+        math.radians(center[1]),
+        meters / oracle.EARTH_RADIUS,
+    )
+    up = math.asin(
+        math.sin(latitude) * math.cos(reach) + math.cos(latitude) * math.sin(reach) * math.cos(bearing)
+    )
+    across = math.atan2(
+        math.sin(bearing) * math.sin(reach) * math.cos(latitude),
+        math.cos(reach) - math.sin(latitude) * math.sin(up),
+    )
+    return math.degrees(up), (math.degrees(longitude + across) + 180) % 360 - 180
+
+
+def test_points_near_the_rim_agree_with_brute_force():
+    """Of circles small enough for plain arithmetic, near poles and the antimeridian too."""
+    rng = random.Random(5)
+    model, circles, points = make_model(), [], []
+    for _ in range(250):
+        center = (rng.choice([rng.uniform(-89, 89), 0.0]), rng.choice([rng.uniform(-180, 180), 179.9]))
+        radius = 10 ** rng.uniform(0, 5.8)
+        circles.append({"center": {"latitude": center[0], "longitude": center[1]}, "radius": radius})
+        for _ in range(12):
+            away = 1 + rng.choice([-1, 1]) * 10 ** rng.uniform(-7, -0.5)
+            points.append(at(center, rng.uniform(0, 2 * math.pi), radius * away))
+    requests = [make_request(model, str(number), place=point) for number, point in enumerate(points)]
+    store(model, *requests)
+    judged = 0
+    for circle in circles:
+        wanted = GeolocationFilter(gps_coordinates_circle=circle)
+        filters = BaseInferenceFilter(location_filter=wanted)
+        found = set(matching(model, filters).values_list("inference_id", flat=True))
+        for number, point in enumerate(points):
+            try:
+                expected = oracle.in_circle(point, wanted.gps_coordinates_circle)
+            except oracle.Unclear:
+                continue
+            judged += 1
+            assert (str(number) in found) == expected, f"{point} in {circle}"
+    assert judged > 700_000
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [((90, 0), (90, 77)), ((-90, -180), (-90, 3)), ((12.5, 180), (12.5, -180)), ((0, -180), (-0.0, 180))],
