@@ -109,7 +109,10 @@ def split_cursor(cursor: str | None) -> tuple[str | None, list[int]]:
     position, _, packed = cursor.partition(".")
     try:
         content = base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
-        steps = np.frombuffer(zlib.decompressobj().decompress(content, 8 * MOST_NEIGHBOURS), "<i8")
+        unpacking = zlib.decompressobj()
+        steps = np.frombuffer(unpacking.decompress(content, 8 * MOST_NEIGHBOURS), "<i8")
+        if not (unpacking.eof and len(steps)):
+            raise ValueError
     except (binascii.Error, zlib.error, ValueError):
         raise Refusal.invalid("pagination.cursor", "is not a cursor that this store gave") from None
     return position, np.cumsum(steps).tolist()
@@ -158,8 +161,7 @@ class _Search:
         chain: list[VectorIndex],
     ) -> None:
         self.model, self.filters, self.metric, self.chain = model, request.filters, wanted.metric, chain
-        self.query = _literal(wanted.query_embedding)
-        self.distance = _distance(wanted)
+        self.vector, self.query = wanted.query_embedding, literal(wanted.query_embedding)
         self.rows = sum(index.row_count for index in chain)
 
     def nearest(self, count: int) -> Found | None:
@@ -187,11 +189,13 @@ class _Search:
     def _among_few(self, queryset: QuerySet[Inference], few: int, count: int) -> Found | None:
         """Exactly, if these inferences are so few; None if they are more."""
         keys, parameters = queryset.values_list("pk")[: few + 1].query.sql_with_params()
-        few_embeddings = f"few join {TABLE} on inference_id = few.id where n <= {few}"
+        # One by one by their keys, whatever the planner thinks of the filter.
+        one = f"select inference_id, vector from {TABLE} where inference_id = few.id offset 0"  # noqa: S608
+        few_embeddings = f"few cross join lateral ({one}) stored where n <= {few}"
         statement = f"""
             with few(id) as materialized ({keys}), counted as materialized (select count(*) as n from few)
             select n, distance, inference_id from counted left join lateral (
-                {self._exact(few_embeddings, count)}
+                {self._exact(few_embeddings)} limit {count}
             ) found on true"""  # noqa: S608
         with connection.cursor() as cursor:
             cursor.execute(statement, parameters)
@@ -200,14 +204,8 @@ class _Search:
             return None
         return [(distance, key) for _, distance, key in rows if key is not None]
 
-    def _exact(self, source: str, count: int) -> str:
-        """Exactly, from a source of embeddings. The subquery keeps a distance from being computed wherever
-        it is named."""
-        return (
-            f"select {self.distance} as distance, inference_id from (select inference_id, vector, "  # noqa: S608
-            f"vector {OPERATORS[self.metric]} {self.query} as raw from {source} offset 0) held "
-            f"order by 1, 2 limit {count}"
-        )
+    def _exact(self, source: str) -> str:
+        return exact_distances(self.metric, self.vector, source)
 
     def _by_index(self, depth: int) -> tuple[Found, float]:
         """The nearest of each index and of the rest, and how far nothing that was held back can be."""
@@ -215,16 +213,11 @@ class _Search:
         for index in self.chain:
             ordering = index.ordering(self.model.embedding_size, self.query)
             statements.append(f"set local ivfflat.probes = {max(1, index.probes_for(depth))}")
-            statements.append(
-                f"select {self.distance} as distance, inference_id from (select inference_id, vector, "  # noqa: S608
-                f"vector {OPERATORS[self.metric]} {self.query} as raw from (select inference_id, vector "
-                f"from {TABLE} where {index.predicate} order by {ordering} limit {depth}) near offset 0) held"
-            )
+            near = f"{TABLE} where {index.predicate} order by {ordering} limit {depth}"
+            statements.append(self._exact(f"(select inference_id, vector from {near}) near"))  # noqa: S608
         statements.append("set local enable_sort to default")
-        newer = f"inference_id > {self.chain[-1].watermark}"
-        statements.append(
-            self._exact(f"{TABLE} where registered_model_id = {self.model.pk} and {newer}", depth)
-        )
+        newer = f"registered_model_id = {self.model.pk} and inference_id > {self.chain[-1].watermark}"
+        statements.append(f"{self._exact(f'{TABLE} where {newer}')} limit {depth}")
         answers = _answers(statements)
         horizon, found = math.inf, []
         for number, rows in enumerate(answers):
@@ -252,13 +245,21 @@ def _answers(statements: list[str]) -> list[Found]:
                 return answers
 
 
-def _literal(vector: list[float]) -> str:
+def exact_distances(metric: EmbeddingDistanceMetric, query: list[float], source: str) -> str:
+    """A query for (distance, key) of a source of embeddings, nearest first; `with_distance` says the same.
+
+    The subquery keeps a distance from being computed wherever it is named.
+    """
+    distance = "raw"
+    if metric is COSINE:
+        product = f"l2_normalize(vector) <#> {literal(unit(query))}"
+        distance = f"case when raw in ('NaN', 0, 1, 2) then greatest(0, 1 + ({product})) else raw end"
+    return (
+        f"select {distance} as distance, inference_id from (select inference_id, vector, "  # noqa: S608
+        f"vector {OPERATORS[metric]} {literal(query)} as raw from {source} offset 0) held order by 1, 2"
+    )
+
+
+def literal(vector: list[float]) -> str:
+    """The vector as SQL."""
     return f"'{spelled(np.asarray(vector, np.float32))}'::vector"
-
-
-def _distance(wanted: EmbeddingFilter) -> str:
-    """The distance in terms of `raw` and `vector`; see `embeddings.with_distance`."""
-    if wanted.metric is not COSINE:
-        return "raw"
-    product = f"l2_normalize(vector) <#> {_literal(unit(wanted.query_embedding))}"
-    return f"case when raw in ('NaN', 0, 1, 2) then greatest(0, 1 + ({product})) else raw end"

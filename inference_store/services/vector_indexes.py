@@ -25,7 +25,8 @@ from inference_store.contract.enums import EmbeddingDistanceMetric
 from inference_store.models import Embedding, RegisteredModel, VectorIndex
 from inference_store.models.job import hence
 from inference_store.models.vector_index import COSINE, NAME_PREFIX, SPELLINGS, indexable
-from inference_store.query.neighbours import DEPTHS, OPERATORS, look_up_again, take_wanted
+from inference_store.query.embeddings import vectors
+from inference_store.query.neighbours import DEPTHS, exact_distances, literal, look_up_again, take_wanted
 
 logger = logging.getLogger(__name__)
 State = VectorIndex.State
@@ -62,12 +63,22 @@ def write_down_wanted() -> None:
     if connection.in_atomic_block or not (wanted := take_wanted()):
         return
     try:
-        for model, metric in sorted(wanted):
-            if not VectorIndex.objects.filter(registered_model_id=model, metric=metric).exists():
-                row = VectorIndex(registered_model_id=model, metric=metric, state=State.WANTED)
-                VectorIndex.objects.bulk_create([row], ignore_conflicts=True)
+        with transaction.atomic(), connection.cursor() as cursor:
+            for model, metric in sorted(wanted):
+                cursor.execute(WRITE_DOWN, [metric, model, metric])
     except DatabaseError:
         logger.warning("It was not written down that %s was asked for.", wanted, exc_info=True)
+
+
+WRITE_DOWN = """
+    insert into inference_store_vectorindex
+           (registered_model_id, metric, state, after, watermark, row_count, lists, probes, error)
+    select id, %s, 'wanted', 0, 0, 0, 0, '[]', '' from inference_store_registeredmodel model
+     where id = %s and not exists (
+           select from inference_store_vectorindex known
+            where known.registered_model_id = model.id and known.metric = %s)
+    on conflict do nothing
+"""
 
 
 def _metrics(model: RegisteredModel) -> list[EmbeddingDistanceMetric]:
@@ -323,44 +334,37 @@ def _measured(index: VectorIndex, model: RegisteredModel) -> tuple[list[tuple[in
     return found, recall
 
 
-def _sample(index: VectorIndex) -> list[str]:
-    """Some stored vectors, as text."""
+def _sample(index: VectorIndex) -> list[list[float]]:
+    """Some stored vectors."""
     rows = Embedding.objects.filter(registered_model=index.registered_model)
     rows = rows.filter(inference_id__gt=index.after, inference_id__lte=index.watermark)
-    first = rows.order_by("inference_id").values_list("inference_id", flat=True).first()
+    keys = rows.order_by("inference_id").values_list("inference_id", flat=True)
+    first = keys.first()
     if first is None:
         return []
     from_there = [random.randint(first, index.watermark) for _ in range(SAMPLE_QUERIES)]  # noqa: S311
-    picked = {
-        _value(
-            f"select vector::text from {TABLE} where {index.predicate} and inference_id >= %s "  # noqa: S608
-            "order by inference_id limit 1",
-            [each],
-        )
-        for each in from_there
-    }
-    return [each for each in picked if each is not None]
+    picked = {keys.filter(inference_id__gte=each).first() for each in from_there}
+    return [vector.tolist() for vector in vectors([each for each in picked if each is not None]).values()]
 
 
 def _distances(
-    index: VectorIndex, model: RegisteredModel, query: str, depth: int, *, exactly: bool
+    index: VectorIndex, model: RegisteredModel, query: list[float], depth: int, *, exactly: bool
 ) -> list[float]:
     """Of the nearest so many, ascending; by the index unless exactly."""
-    vector = f"'{query}'::vector"
-    distance = f"vector {OPERATORS[EmbeddingDistanceMetric(index.metric)]} {vector}"
-    ordering = "distance" if exactly else index.ordering(model.embedding_size, vector)
+    metric = EmbeddingDistanceMetric(index.metric)
+    source = f"{TABLE} where {index.predicate}"
+    if not exactly:
+        ordering = index.ordering(model.embedding_size, literal(query))
+        source = f"(select inference_id, vector from {source} order by {ordering} limit {depth}) near"  # noqa: S608
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"select {distance} as distance from {TABLE} where {index.predicate} "  # noqa: S608
-            f"order by {ordering} limit {depth}"
-        )
-        return sorted(distance for (distance,) in cursor.fetchall())
+        cursor.execute(f"{exact_distances(metric, query, source)} limit {depth}")
+        return [distance for distance, _ in cursor.fetchall()]
 
 
 def _recalls(
     index: VectorIndex,
     model: RegisteredModel,
-    queries: list[str],
+    queries: list[list[float]],
     exact: list[list[float]],
     depth: int,
     probes: int,

@@ -1,0 +1,88 @@
+"""Many clustered embeddings at once, and their neighbours by brute force."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+from django.db import connection
+
+from inference_store.contract.filters import NewGetInferencesRequest
+from inference_store.models import Embedding, Inference
+from inference_store.query import pages
+
+CREATED = datetime(2026, 1, 1, tzinfo=UTC)
+CLUSTERS = 12
+
+
+def clustered(count, size, seed=1):
+    """Vectors in clusters, and the cluster of each."""
+    shape = np.random.default_rng(100)
+    centres, random = shape.normal(size=(CLUSTERS, size)), np.random.default_rng(seed)
+    cluster = random.integers(0, CLUSTERS, count)
+    return (centres[cluster] + random.normal(0, 0.3, (count, size))).astype(np.float32), cluster
+
+
+def plant(model, vectors, cluster, first=0, *, analyzed=True):
+    """Store them under their positions, with `at` from 0 to 1 and their cluster as metadata; their keys."""
+    random = np.random.default_rng(first)
+    rows = Inference.objects.bulk_create(
+        Inference(
+            registered_model=model,
+            inference_id=str(first + number),
+            created_at=CREATED,
+            updated_at=CREATED,
+            action="embed",
+            data_hash=bytes(32),
+            content_digest=bytes(32),
+            data_size=1,
+            version=2,
+            has_list=False,
+            metadata={"float": {"at": float(random.random())}, "int": {"cluster": int(cluster[number])}},
+        )
+        for number in range(len(vectors))
+    )
+    Embedding.objects.bulk_create(
+        Embedding(inference_id=row.pk, registered_model=model, vector=vector)
+        for row, vector in zip(rows, vectors, strict=True)
+    )
+    if analyzed:
+        with connection.cursor() as cursor:
+            cursor.execute("analyze inference_store_embedding, inference_store_inference")
+    return [row.pk for row in rows]
+
+
+def request_of(query, metric="cosine", filters=None, **pagination):
+    return NewGetInferencesRequest.model_validate(
+        {
+            "filters": filters or {},
+            "embedding_filters": {"query_embedding": query.tolist(), "distance_metric": metric},
+            "pagination": pagination,
+        }
+    )
+
+
+def nearest(model, query, metric="cosine", filters=None, **pagination):
+    """(id, distance) of a page."""
+    page = pages.inference_page(model, request_of(query, metric, filters, **pagination))
+    return [(each.inference_id, each.embedding_distance) for each in page.inferences]
+
+
+def distances(metric, query, vectors):
+    """By brute force, in double precision."""
+    query, vectors = query.astype(np.float64), vectors.astype(np.float64)
+    if metric == "l2":
+        return np.linalg.norm(vectors - query, axis=1)
+    products = vectors @ query
+    if metric == "negative_dot_product":
+        return -products
+    lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
+    return 1 - np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
+
+
+def share_found(found, expected, limit):
+    """How many of the nearest were found; what is as near as the last of them is as good."""
+    wanted = np.sort(expected)[:limit]
+    assert len(found) == len(wanted)
+    if not len(wanted):
+        return 1.0
+    farthest = wanted[-1] + 1e-5 * max(1.0, abs(wanted[-1]))
+    return sum(distance <= farthest for _, distance in found) / len(wanted)
