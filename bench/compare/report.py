@@ -41,7 +41,7 @@ def cell(results: Results, system: str, ours: str, code: str) -> str:
         text += "*"
     base = results["systems"][ours]["operations"][code]["median_ms"]
     if system != ours and base:
-        text += f" ({measured['median_ms'] / base:.2g} ×)"
+        text += f" ({_ratio(measured['median_ms'] / base)} ×)"
     if measured["recall"] is not None and measured["recall"] < ENOUGH_RECALL:
         text += f" recall {measured['recall']:.3f}"
     return text + " **wrong**" if measured["wrong"] else text
@@ -49,6 +49,10 @@ def cell(results: Results, system: str, ours: str, code: str) -> str:
 
 def _milliseconds(number: float) -> str:
     return f"{number:.0f}" if number >= 100 else f"{number:.3g}"
+
+
+def _ratio(number: float) -> str:
+    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
 
 
 def _ingest_lines(results: Results, systems: list[str]) -> list[str]:

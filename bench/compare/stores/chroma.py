@@ -22,6 +22,7 @@ from bench.compare.workload import Array, Record
 
 COLLECTION = "inferences"
 GRAPH = {"space": "cosine", "max_neighbors": 16, "ef_construction": 128, "ef_search": 128}
+MOST_ROWS = 10_000
 Where = dict[str, Any]
 Match = tuple[str, dict[str, Any]]
 """An id, and what it holds."""
@@ -114,8 +115,16 @@ class Adapter(Store):
 
     # --- Helpers ---
     def _matches(self, where: Where | None) -> list[Match]:
-        found = self.collection.get(where=where, include=["metadatas"])
-        return list(zip(found["ids"], found["metadatas"], strict=True))
+        if where is not None:
+            found = self.collection.get(where=where, include=["metadatas"])
+            return list(zip(found["ids"], found["metadatas"], strict=True))
+        # Everything at once is more than its database takes.
+        matches: list[Match] = []
+        while True:
+            found = self.collection.get(limit=MOST_ROWS, offset=len(matches), include=["metadatas"])
+            if not found["ids"]:
+                return matches
+            matches += zip(found["ids"], found["metadatas"], strict=True)
 
     def _newest(
         self,
