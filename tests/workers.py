@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import connection
 
 from inference_store.celery import app
+from inference_store.embedded import process
 
 LEASE_SECONDS = 1.0
 PATIENCE_SECONDS = 60.0
@@ -47,6 +48,7 @@ class Program:
 
     command: list[str] = []
     ready_when = ""
+    on_parent_death = signal.SIGQUIT
 
     def __init__(self, log: Path, **changes: str) -> None:
         self.log, self.changes = log, changes
@@ -62,6 +64,7 @@ class Program:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=process.follow_parent(self.on_parent_death),
             )
 
     def said(self) -> str:
@@ -121,6 +124,7 @@ class Beat(Program):
     """A scheduler; the state of its schedule lies beside its log."""
 
     ready_when = "beat: Starting"
+    on_parent_death = signal.SIGKILL
 
     def __init__(self, log: Path, **changes: str) -> None:
         super().__init__(log, **changes)

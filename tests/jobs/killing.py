@@ -29,7 +29,7 @@ class Killer:
 
         def taken():
             jobs.resume()
-            return self.look().claim not in (last, None)
+            return self.look().claim not in (last, None) or not self.job.is_active
 
         wait_until(taken, "a worker has taken up the job")
 
