@@ -30,7 +30,8 @@ MOST_NEIGHBOURS = 1_000
 DEPTHS = (100, 400, 1_600, 6_400)
 """How many neighbours the indexes are asked for, and were measured at; deeper where a filter leaves few."""
 MARGIN = 1.25
-FEW_PER_ROOT = 8
+MARGIN_OF_FILTERS = 4
+FEW_PER_ROOT = 16
 """Times the root of all rows: where a filter leaves so few, reading them all is quicker than an index."""
 ROUNDING = {COSINE: 1e-4}
 """By how much an index of halves may be wrong about which of two is nearer."""
@@ -172,7 +173,7 @@ class _Search:
             found = self._among_few(queryset, int(FEW_PER_ROOT * math.sqrt(self.rows)), count)
             if found is not None:
                 return found
-        needed = count * MARGIN
+        needed = count * MARGIN * (1 if queryset is None else MARGIN_OF_FILTERS)
         while depth := next((each for each in DEPTHS if each >= needed), None):
             found, horizon = self._by_index(depth)
             if queryset is not None:
