@@ -6,7 +6,7 @@ from django.conf import settings
 from rest_framework.request import Request
 
 from inference_store import blobs
-from inference_store.contract.inferences import Inference
+from inference_store.query.rows import Plain
 
 
 def presigned(request: Request, key: str, method: str, seconds: int | None = None) -> str:
@@ -19,8 +19,8 @@ def presigned(request: Request, key: str, method: str, seconds: int | None = Non
     return f"{request.scheme}://{request.get_host()}{url}"
 
 
-def presign_inputs(request: Request, inferences: Iterable[Inference]) -> None:
+def presign_inputs(request: Request, inferences: Iterable[Plain]) -> None:
     """Give each inference that has an input the URL to read it at."""
     for inference in inferences:
-        if inference.data_storage_key:
-            inference.presigned_url = presigned(request, inference.data_storage_key, "GET")
+        if key := inference["data_storage_key"]:
+            inference["presigned_url"] = presigned(request, key, "GET")

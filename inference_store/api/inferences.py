@@ -12,7 +12,7 @@ from inference_store.api.answers import DeletedInference
 from inference_store.api.operations import Answer, StoreView, operation, parameter
 from inference_store.api.query_strings import FILTER_PARAMETERS, request_from
 from inference_store.contract.errors import Refusal
-from inference_store.contract.filters import LARGEST_LIMIT, NewGetInferencesRequest
+from inference_store.contract.filters import LARGEST_LIMIT, EmbeddingForm, NewGetInferencesRequest
 from inference_store.contract.inferences import (
     DeletedInferences,
     GranularInferencePage,
@@ -29,9 +29,12 @@ from inference_store.contract.inferences import (
 )
 from inference_store.models import RegisteredModel, Role
 from inference_store.query import granular, pages
+from inference_store.query.rows import Plain
 from inference_store.services import deletion, ingest, protection
 
 _boolean: TypeAdapter[bool] = TypeAdapter(bool)
+_form: TypeAdapter[EmbeddingForm] = TypeAdapter(EmbeddingForm)
+FORM = parameter("embeddings", "How to spell the embedding: numbers, base64 or none.")
 
 
 # --- Helpers ------------------------------------------------------------------------------------------------
@@ -56,26 +59,32 @@ def no_inference(inference_id: str) -> Refusal:
     return Refusal.not_found(f"The model has no inference {inference_id!r}.")
 
 
-def stored_inference(model: RegisteredModel, inference_id: str) -> Inference:
+def embedding_form(request: Request) -> EmbeddingForm:
+    """How the query string wants embeddings spelled."""
+    try:
+        return _form.validate_python(request.query_params.get("embeddings", "numbers"))
+    except ValidationError as error:
+        raise Refusal.invalid("embeddings", error.errors()[0]["msg"]) from None
+
+
+def stored_inference(model: RegisteredModel, inference_id: str, form: EmbeddingForm = "numbers") -> Plain:
     """The inference, or 404 where there is none (any more)."""
-    if (inference := pages.one_inference(model, inference_id)) is None:
+    if (inference := pages.plain_inference(model, inference_id, form)) is None:
         raise no_inference(inference_id)
     return inference
 
 
-def page_of(request: Request, model: RegisteredModel, body: NewGetInferencesRequest) -> InferencePage:
-    page = pages.inference_page(model, bounded(body))
+def page_of(request: Request, model: RegisteredModel, body: NewGetInferencesRequest) -> Plain:
+    page = pages.plain_page(model, bounded(body))
     if body.presign:
-        presign_inputs(request, page.inferences)
+        presign_inputs(request, page["inferences"])
     return page
 
 
-def granular_page_of(
-    request: Request, model: RegisteredModel, body: NewGetInferencesRequest
-) -> GranularInferencePage:
-    page = granular.granular_page(model, bounded(body))
+def granular_page_of(request: Request, model: RegisteredModel, body: NewGetInferencesRequest) -> Plain:
+    page = granular.plain_granular_page(model, bounded(body))
     if body.presign:
-        presign_inputs(request, (row.inference for row in page.granular_inferences))
+        presign_inputs(request, (row["inference"] for row in page["granular_inferences"]))
     return page
 
 
@@ -98,6 +107,7 @@ class Inferences(StoreView):
         role=Role.EDITOR,
         takes=NewInferenceStorageRequest,
         limit="INGEST_BODY_MAXIMUM_BYTES",
+        query=[FORM],
         gives=Inference,
         created=True,
         summary="Store an inference",
@@ -107,9 +117,10 @@ class Inferences(StoreView):
         """Store one. The same content again gives the stored inference, other content for its id is 409."""
         if body.model_id != model.model_id:
             raise items.other_model(model.model_id)
+        form = embedding_form(request)
         stored = ingest.store_inference(model=model, request=body)
         status = HTTPStatus.CREATED if stored.created_count else HTTPStatus.OK
-        return status, stored_inference(model, body.inference_id)
+        return status, stored_inference(model, body.inference_id, form)
 
 
 class Search(StoreView):
@@ -256,14 +267,14 @@ class OneInference(StoreView):
     @operation(
         "get_inference",
         role=Role.VIEWER,
-        query=[parameter("presign", "Whether to add a URL to read the input at.", OpenApiTypes.BOOL)],
+        query=[parameter("presign", "Whether to add a URL to read the input at.", OpenApiTypes.BOOL), FORM],
         gives=Inference,
         summary="Get an inference",
     )
     def get(self, request: Request, model: RegisteredModel, inference_id: str) -> Answer:
         """One inference with its metadata."""
-        presign = boolean(request, "presign")
-        inference = stored_inference(model, inference_id)
+        presign, form = boolean(request, "presign"), embedding_form(request)
+        inference = stored_inference(model, inference_id, form)
         if presign:
             presign_inputs(request, [inference])
         return inference

@@ -28,7 +28,8 @@ from inference_store.contract.errors import ErrorBody, Refusal
 from inference_store.models import Role
 from inference_store.services import access
 
-Answer: TypeAlias = BaseModel | tuple[int, BaseModel]
+Body: TypeAlias = BaseModel | dict[str, Any]
+Answer: TypeAlias = Body | tuple[int, Body]
 Handler: TypeAlias = Callable[..., Any]
 
 REASONS = {

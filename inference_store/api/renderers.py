@@ -1,7 +1,8 @@
-"""Answers as JSON bytes, written by the contract's models themselves."""
+"""Answers as JSON bytes: by the contract's models themselves, or plain as the query layer has them."""
 
 from typing import Any
 
+import orjson
 from pydantic import BaseModel
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.renderers import BaseRenderer
@@ -13,7 +14,9 @@ class ContractRenderer(BaseRenderer):
     charset = None  # JSON is UTF-8
 
     def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> bytes:
-        return data.model_dump_json().encode() if isinstance(data, BaseModel) else b""
+        if isinstance(data, BaseModel):
+            return data.model_dump_json().encode()
+        return b"" if data is None else orjson.dumps(data, option=orjson.OPT_UTC_Z)
 
 
 class OneFormat(BaseContentNegotiation):

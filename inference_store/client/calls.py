@@ -11,6 +11,7 @@ from inference_store.client.connection import current
 from inference_store.client.errors import INVALID, NOT_A_STORE, NOT_FOUND, InferenceStoreError, error_body
 from inference_store.client.sending import send
 from inference_store.contract.base import Identifier
+from inference_store.contract.vectors import AS_BASE64
 
 Answer = TypeVar("Answer", bound=BaseModel)
 NDJSON = "application/x-ndjson"
@@ -43,7 +44,7 @@ def call(
     content = None
     if body is not None:
         headers["Content-Type"] = NDJSON if isinstance(body, bytes) else "application/json"
-        content = body if isinstance(body, bytes) else body.model_dump_json(exclude_none=True).encode()
+        content = body if isinstance(body, bytes) else spelled(body)
     request = client.build_request(
         method, settings.base_url + path(*segments), content=content, params=params, headers=headers
     )
@@ -54,6 +55,11 @@ def call(
         return answer.model_validate_json(response.content)
     except ValidationError as error:
         raise _not_a_store(response) from error
+
+
+def spelled(body: BaseModel) -> bytes:
+    """A request model as JSON, an embedding as base64."""
+    return body.model_dump_json(exclude_none=True, context=AS_BASE64).encode()
 
 
 def find(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import chain
 
-from inference_store.client.calls import call, find
+from inference_store.client.calls import call, find, spelled
 from inference_store.client.errors import InferenceStoreError
 from inference_store.client.paging import granular_pages, inference_pages
 from inference_store.client.tables import to_arrow, to_pandas
@@ -52,6 +52,8 @@ __all__ = [
 # A quarter of what the store takes: a web process holds a request some ten times over while it stores it.
 CHUNK_ITEMS = 2_500
 CHUNK_BYTES = 8 * 2**20
+PACKED = {"embeddings": "base64"}
+"""Answers then spell embeddings when somebody looks."""
 
 
 def create_inference(model_id: str, request_body: NewInferenceStorageRequest) -> Inference | None:
@@ -67,7 +69,7 @@ def create_inference(model_id: str, request_body: NewInferenceStorageRequest) ->
     Raises:
         InferenceStoreError: the store refused, 409 where the id is stored with other content.
     """
-    return call(Inference, "POST", "models", model_id, "inferences", body=request_body)
+    return call(Inference, "POST", "models", model_id, "inferences", body=request_body, params=PACKED)
 
 
 def create_inference_storage_request(
@@ -168,7 +170,7 @@ def _chunks(requests: Iterable[NewInferenceStorageRequest]) -> Iterator[bytes]:
     lines: list[bytes] = []
     size = 0
     for request in requests:
-        line = request.model_dump_json(exclude_none=True).encode() + b"\n"
+        line = spelled(request) + b"\n"
         if lines and (len(lines) == CHUNK_ITEMS or size + len(line) > CHUNK_BYTES):
             yield b"".join(lines)
             lines, size = [], 0
@@ -192,7 +194,7 @@ def get_inference(model_id: str, inference_id: str, presign: bool = False) -> In
     Raises:
         InferenceStoreError: the store refused or could not be reached.
     """
-    params = {"presign": "true"} if presign else None
+    params = {"presign": "true", **PACKED} if presign else PACKED
     return find(Inference, "GET", "models", model_id, "inferences", inference_id, params=params)
 
 

@@ -53,7 +53,9 @@ def _pages(
     while total is None or total > 0:
         size = page_size if total is None else min(page_size, total)
         part = pagination.model_copy(update={"limit": size})
-        items, cursor = fetch(request.model_copy(update={"pagination": part}))
+        # Base64 costs the least, and answers spell it as numbers for whoever looks.
+        form = request.embeddings or "base64"
+        items, cursor = fetch(request.model_copy(update={"pagination": part, "embeddings": form}))
         yield items
         if cursor is None:
             return

@@ -157,7 +157,7 @@ def _rows(model_id: str, request: NewGetInferencesRequest) -> Iterator[Inference
 
 def _vector(row: Inference) -> array[float] | None:
     try:
-        return array("f", row.structured_embedding or ()) or None
+        return row.float32_embedding or None
     except OverflowError:  # a native answer may be a list of larger numbers
         return None
 

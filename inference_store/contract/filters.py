@@ -3,7 +3,7 @@
 import json
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -253,10 +253,19 @@ class Pagination(RequestModel):
         return self
 
 
+EmbeddingForm = Literal["numbers", "base64", "none"]
+"""How answers spell embeddings: as numbers, as base64 of little-endian float32, or not at all."""
+
+
 class NewGetInferencesRequest(RequestModel):
-    """Inferences matching a series of filters."""
+    """Inferences matching a series of filters.
+
+    `embeddings` (additional): how the answer spells embeddings, as numbers by default. With "base64",
+    `packed_embedding` holds what would else be numbers in `data` or `embedding`; with "none", nothing does.
+    """
 
     filters: BaseInferenceFilter = BaseInferenceFilter()
     embedding_filters: EmbeddingFilter | None = None
     pagination: Pagination | None = None
     presign: bool = False
+    embeddings: EmbeddingForm | None = None

@@ -1,15 +1,24 @@
 """An inference as it is sent and as it comes back; models, uploads."""
 
 import json
+from array import array
+from collections.abc import Generator, Iterable
 from datetime import datetime
 from functools import cached_property
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import AfterValidator, AwareDatetime, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import to_json
 
 from inference_store.contract.base import (
     STOP_AT_FIRST,
-    Float32,
     ForeignEnum,
     Identifier,
     Json,
@@ -22,6 +31,7 @@ from inference_store.contract.entries import GEOMETRY_OF_LIST, Entry, read_entri
 from inference_store.contract.enums import TaskType
 from inference_store.contract.filters import LARGEST_EMBEDDING, BaseInferenceFilter, GeoPoint
 from inference_store.contract.metadata import Metadata, NewMetadataCollectionRequest
+from inference_store.contract.vectors import Vector, shortest, unpacked
 
 LARGEST_BULK = 10_000
 """Items in one bulk request."""
@@ -39,6 +49,7 @@ StandardizedList = Annotated[list[dict[str, Any]], STOP_AT_FIRST, AfterValidator
 class NewInferenceAndMetadataCollection(RequestModel):
     """An inference in the standardized form of its task, its embedding, and its metadata.
 
+    `embedding` may be an array of numpy too, and base64 (contract/vectors.py).
     Additional: `inference`, any JSON, the model's native answer where there is neither list nor embedding;
     `created_at`, which imports history.
     """
@@ -47,7 +58,7 @@ class NewInferenceAndMetadataCollection(RequestModel):
     object_detection: StandardizedList | None = None
     image_segmentation: StandardizedList | None = None
     oriented_object_detection: StandardizedList | None = None
-    embedding: Annotated[list[Float32], Field(max_length=LARGEST_EMBEDDING), STOP_AT_FIRST] | None = None
+    embedding: Vector | None = None
     metadata: NewMetadataCollectionRequest
     inference: Json | None = None
     created_at: AwareDatetime | None = None
@@ -121,7 +132,11 @@ class NewBulkDeleteRequest(RequestModel):
 
 
 class Inference(ResponseModel):
-    """A stored inference. `embedding` (additional): the embedding where `data` is a standardized list."""
+    """A stored inference. `embedding` (additional): the embedding where `data` is a standardized list.
+
+    `packed_embedding` (additional): the embedding as base64 of float32, where it was asked for so; `data` and
+    `embedding` are then spelt from it when somebody looks.
+    """
 
     model_id: str
     inference_id: str
@@ -139,6 +154,62 @@ class Inference(ResponseModel):
     is_protected: bool = False
     version: str
     embedding: list[float] | None = None
+    packed_embedding: Annotated[str | None, Field(exclude=True, repr=False)] = None
+
+    @model_validator(mode="after")
+    def _spell_later(self) -> Self:
+        if self.packed_embedding is not None:
+            # What is not there is asked of __getattr__.
+            del self.__dict__["embedding"]
+            if self.__dict__["data"] is None:
+                del self.__dict__["data"]
+        return self
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name in ("data", "embedding") and "embedding" not in self.__dict__:
+                self._spell()
+                return self.__dict__[name]
+            return super().__getattr__(name)
+
+    def _spell(self) -> None:
+        """Spell `data` and `embedding` from the packed embedding, unless they are spelt."""
+        held = self.__dict__
+        if "embedding" in held:
+            return
+        found = shortest(unpacked(held["packed_embedding"]))
+        spelt = {**held, "embedding": found} if "data" in held else {"data": to_json(found).decode()}
+        whole: dict[str, Any] = {"embedding": None, **held, **spelt, "packed_embedding": None}
+        self.__dict__.clear()
+        self.__dict__.update({name: whole[name] for name in type(self).model_fields})
+
+    def __eq__(self, other: object) -> bool:
+        self._spell()
+        if isinstance(other, Inference):
+            other._spell()
+        return super().__eq__(other)
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        self._spell()
+        return super().__repr_args__()
+
+    def __iter__(self) -> Generator[tuple[str, Any], None, None]:
+        self._spell()
+        return super().__iter__()
+
+    @model_serializer(mode="wrap")
+    def _whole(self, spell: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]
+        self._spell()
+        return spell(self)
+
+    @property
+    def float32_embedding(self) -> "array[float] | None":
+        """The embedding as float32; None where there is none."""
+        if self.packed_embedding is not None:
+            return unpacked(self.packed_embedding)
+        found = self.structured_embedding
+        return None if found is None else array("f", found)
 
     @property
     def structured_embedding(self) -> list[int | float] | None:

@@ -1,5 +1,7 @@
 """Granular rows: one per entry, with its inference."""
 
+from functools import partial
+
 from inference_store.contract.filters import (
     DEFAULT_LIMIT,
     DeconstructedInferenceFilter,
@@ -11,7 +13,7 @@ from inference_store.models import Entry, RegisteredModel
 from inference_store.query.embeddings import refuse_unfit, with_distance
 from inference_store.query.matching import entry_condition, matching
 from inference_store.query.order import order_of
-from inference_store.query.rows import bodies
+from inference_store.query.rows import Plain, RowsOf, bodies, plain_bodies
 
 FIELDS = {
     "created_at": "inference__created_at",
@@ -23,6 +25,18 @@ TIES = ("inference_id", "position")
 
 
 def granular_page(model: RegisteredModel, request: NewGetInferencesRequest) -> GranularInferencePage:
+    """The page as the contract's objects."""
+    page = _page(model, request, partial(bodies, form=request.embeddings or "base64"))
+    rows = [GranularInference.model_construct(**row) for row in page["granular_inferences"]]
+    return GranularInferencePage.model_construct(granular_inferences=rows, next_cursor=page["next_cursor"])
+
+
+def plain_granular_page(model: RegisteredModel, request: NewGetInferencesRequest) -> Plain:
+    """The page as it travels."""
+    return _page(model, request, partial(plain_bodies, form=request.embeddings or "numbers"))
+
+
+def _page(model: RegisteredModel, request: NewGetInferencesRequest, rows_of: RowsOf) -> Plain:
     """Entries of matching inferences; labels and scores are asked of the entry itself.
 
     Four queries at most, whatever the length.
@@ -45,15 +59,19 @@ def granular_page(model: RegisteredModel, request: NewGetInferencesRequest) -> G
     found = list(order.apply(entries).values_list(*columns)[offset : offset + limit + 1])
     page = found[:limit]
     distances = {row[0]: row[-1] for row in page} if request.embedding_filters else None
-    inferences = bodies(model, list({row[0] for row in page}), distances, request.embedding_filters)
+    inferences = rows_of(model, list({row[0] for row in page}), distances, request.embedding_filters)
     last = page[-1] if len(found) > limit else None
-    return GranularInferencePage.model_construct(
-        granular_inferences=[
-            GranularInference.model_construct(
-                position=row[1], label=row[2], score=row[3], geometry=row[4], inference=inferences[row[0]]
-            )
+    return {
+        "granular_inferences": [
+            {
+                "position": row[1],
+                "label": row[2],
+                "score": row[3],
+                "geometry": row[4],
+                "inference": inferences[row[0]],
+            }
             for row in page
             if row[0] in inferences
         ],
-        next_cursor=order.cursor(last[5], [last[0], last[1]]) if last else None,
-    )
+        "next_cursor": order.cursor(last[5], [last[0], last[1]]) if last else None,
+    }

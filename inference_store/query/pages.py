@@ -1,8 +1,15 @@
 """Pages of inferences, single ones, and counts."""
 
+from functools import partial
+
 from django.db.models import Max, Min, OuterRef, QuerySet, Subquery
 
-from inference_store.contract.filters import DEFAULT_LIMIT, NewGetInferencesRequest, Pagination
+from inference_store.contract.filters import (
+    DEFAULT_LIMIT,
+    EmbeddingForm,
+    NewGetInferencesRequest,
+    Pagination,
+)
 from inference_store.contract.inferences import Inference as InferenceBody
 from inference_store.contract.inferences import InferencePage
 from inference_store.contract.metadata import Metadata
@@ -13,7 +20,7 @@ from inference_store.query.matching import matching
 from inference_store.query.neighbours import join_cursor, neighbours_page, split_cursor
 from inference_store.query.order import Order, order_of
 from inference_store.query.page_keys import Keys, keys_in_time
-from inference_store.query.rows import bodies, metadata_list
+from inference_store.query.rows import Plain, RowsOf, bodies, metadata_list, plain_bodies
 
 FIELDS = {
     "created_at": "created_at",
@@ -42,20 +49,34 @@ def found(model: RegisteredModel, request: NewGetInferencesRequest) -> QuerySet[
 
 
 def inference_page(model: RegisteredModel, request: NewGetInferencesRequest) -> InferencePage:
+    """The page as the contract's objects."""
+    rows_of = partial(bodies, form=request.embeddings or "base64")
+    return InferencePage.model_construct(**_page(model, request, rows_of))
+
+
+def plain_page(model: RegisteredModel, request: NewGetInferencesRequest) -> Plain:
+    """The page as it travels."""
+    return _page(model, request, partial(plain_bodies, form=request.embeddings or "numbers"))
+
+
+def _page(model: RegisteredModel, request: NewGetInferencesRequest, rows_of: RowsOf) -> Plain:
     """One page: keys first by a narrow query, then the full rows by key. Three queries at most, or five
     where vector indexes are asked."""
     order = order_of(request, fields=FIELDS, ties=("id",), nullable={"label", "score"})
     near = neighbours_page(model, request, order)
     if near is not None:
         distances = {key: distance for distance, key in near.found}
-        rows = bodies(model, list(distances), distances, request.embedding_filters)
-        return InferencePage.model_construct(
-            inferences=[rows[key] for key in distances if key in rows], next_cursor=near.next_cursor
-        )
-    return _exact_page(model, request, order)
+        rows = rows_of(model, list(distances), distances, request.embedding_filters)
+        return {
+            "inferences": [rows[key] for key in distances if key in rows],
+            "next_cursor": near.next_cursor,
+        }
+    return _exact_page(model, request, order, rows_of)
 
 
-def _exact_page(model: RegisteredModel, request: NewGetInferencesRequest, order: Order) -> InferencePage:
+def _exact_page(
+    model: RegisteredModel, request: NewGetInferencesRequest, order: Order, rows_of: RowsOf
+) -> Plain:
     pagination = request.pagination or Pagination()
     limit, offset = pagination.limit or DEFAULT_LIMIT, pagination.offset or 0
     position, given = split_cursor(pagination.cursor)
@@ -67,12 +88,12 @@ def _exact_page(model: RegisteredModel, request: NewGetInferencesRequest, order:
         keys = _keys(model, request, order, position, given, part)
     page = keys[:limit]
     distances = {key[0]: key[-1] for key in page} if request.embedding_filters else None
-    rows = bodies(model, [key[0] for key in page], distances, request.embedding_filters)
+    rows = rows_of(model, [key[0] for key in page], distances, request.embedding_filters)
     more = len(keys) > limit
-    return InferencePage.model_construct(
-        inferences=[rows[key[0]] for key in page if key[0] in rows],
-        next_cursor=join_cursor(order.cursor(page[-1][1], [page[-1][0]]), given) if more else None,
-    )
+    return {
+        "inferences": [rows[key[0]] for key in page if key[0] in rows],
+        "next_cursor": join_cursor(order.cursor(page[-1][1], [page[-1][0]]), given) if more else None,
+    }
 
 
 def _keys(
@@ -99,12 +120,12 @@ def count_inferences(model: RegisteredModel, request: NewGetInferencesRequest) -
 
 
 def one_inference(model: RegisteredModel, inference_id: str) -> InferenceBody | None:
-    key = (
-        Inference.objects.filter(registered_model=model, inference_id=inference_id)
-        .values_list("pk", flat=True)
-        .first()
-    )
-    return bodies(model, [key]).get(key) if key is not None else None
+    return next(iter(bodies(model, inference_id).values()), None)
+
+
+def plain_inference(model: RegisteredModel, inference_id: str, form: EmbeddingForm) -> Plain | None:
+    """The inference as it travels."""
+    return next(iter(plain_bodies(model, inference_id, form=form).values()), None)
 
 
 def metadata_of(model: RegisteredModel, inference_id: str) -> list[Metadata] | None:

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from array import array
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -22,7 +23,9 @@ from inference_store.contract.inferences import (
     NewInferenceFromUploadRequest,
     NewInferenceStorageRequest,
 )
+from inference_store.contract.vectors import numbers
 from inference_store.models import Blob, Embedding, Entry, Inference, RegisteredModel
+from inference_store.query.embeddings import Vector, spelled
 from inference_store.services.slots import FilledSlots
 from inference_store.services.uploads import claim
 
@@ -36,6 +39,7 @@ INFERENCE_COLUMNS = (
     "is_protected, inference_id, action, data_source, data_hash, content_digest, data_storage_key, "
     "metadata, data"
 )
+NO_CONTENT: Any = {"data_storage_key": True, "created_at": True, "data": {"embedding", "created_at"}}
 ENTRY_COLUMNS = "inference_id, score, registered_model_id, position, label, geometry"
 
 
@@ -165,13 +169,17 @@ def _refuse_unfit(model: RegisteredModel, request: NewInferenceStorageRequest) -
 
 def content_digest(request: NewInferenceStorageRequest) -> str:
     """SHA-256 of the request's canonical JSON without its storage key."""
-    content = request.model_dump(exclude={"data_storage_key", "created_at"}, exclude_none=True)
-    content["data"].pop("created_at", None)
+    content = request.model_dump(exclude=NO_CONTENT, exclude_none=True)
     if created_at := given_time(request):
         content["created_at"] = created_at.isoformat()
+    embedding = request.data.embedding
+    if embedding is not None:
+        content["data"]["embedding"] = orjson.Fragment(_canonical(embedding))
     try:
         canonical = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # integers beyond 64 bits
+        if embedding is not None:
+            content["data"]["embedding"] = numbers(embedding)
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
     return hashlib.sha256(canonical).hexdigest()
 
@@ -261,10 +269,26 @@ def _metadata(collection: NewInferenceAndMetadataCollection) -> dict[str, dict[s
     return held
 
 
-def _spelled(vector: list[float]) -> bool:
+def _float32(vector: Sequence[float]) -> Vector:
+    return np.asarray(np.frombuffer(vector, vector.typecode) if isinstance(vector, array) else vector, "f4")
+
+
+def _canonical(vector: Sequence[float]) -> bytes:
+    """The numbers as JSON, the same whatever form they came in."""
+    if not isinstance(vector, array):
+        return orjson.dumps(vector)
+    spelt = orjson.dumps(np.frombuffer(vector, vector.typecode), option=orjson.OPT_SERIALIZE_NUMPY)
+    # Of very large and very small numbers, float32 and float64 write the same digits differently.
+    if vector.typecode == "f" and (b"e" in spelt or b"0.00000" in spelt):
+        return orjson.dumps(orjson.loads(spelt))
+    return spelt
+
+
+def _is_spelt(vector: Sequence[float]) -> bool:
     """Whether float32 spells these numbers just as they were sent, so that the vector alone keeps them."""
-    rounded = orjson.dumps(np.asarray(vector, np.float32), option=orjson.OPT_SERIALIZE_NUMPY)
-    return rounded == orjson.dumps(vector)
+    if isinstance(vector, array) and vector.typecode == "f":
+        return True
+    return spelled(_float32(vector)).encode() == _canonical(vector)
 
 
 def _data(collection: NewInferenceAndMetadataCollection) -> tuple[int, str | None]:
@@ -272,7 +296,7 @@ def _data(collection: NewInferenceAndMetadataCollection) -> tuple[int, str | Non
     if collection.list_name is not None:
         return 2, to_json(getattr(collection, collection.list_name)).decode()
     if collection.embedding is not None:
-        return 2, None if _spelled(collection.embedding) else to_json(collection.embedding).decode()
+        return 2, None if _is_spelt(collection.embedding) else _canonical(collection.embedding).decode()
     if collection.inference is not None:
         return 1, to_json(collection.inference).decode()
     return 1, None
@@ -357,7 +381,8 @@ def _copy_embeddings(model: RegisteredModel, new: list[tuple[int, NewInferenceSt
     rows["fields"], rows["id_length"], rows["model_length"], rows["model"] = 3, 8, 4, model.pk
     rows["length"], rows["size"] = 4 + 4 * size, size
     rows["id"] = [key for key, _ in given]
-    rows["vector"] = np.asarray([vector for _, vector in given], np.float32)
+    for row, (_, vector) in zip(rows["vector"], given, strict=True):
+        row[:] = _float32(vector)
     columns = "inference_id, registered_model_id, vector"
     statement = f"copy {Embedding._meta.db_table} ({columns}) from stdin (format binary)"
     with connection.cursor() as cursor, connection.wrap_database_errors, cursor.copy(statement) as copy:

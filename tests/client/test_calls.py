@@ -113,7 +113,7 @@ CASES: dict[str, Case] = {
     ),
     "create_inference": (
         lambda: istore.create_inference("m", STORAGE),
-        "POST /models/m/inferences",
+        "POST /models/m/inferences?embeddings=base64",
         SENT_STORAGE,
         INFERENCE,
         istore.Inference(**INFERENCE),
@@ -127,14 +127,14 @@ CASES: dict[str, Case] = {
     ),
     "get_inference": (
         lambda: istore.get_inference("m", "i"),
-        "GET /models/m/inferences/i",
+        "GET /models/m/inferences/i?embeddings=base64",
         None,
         INFERENCE,
         istore.Inference(**INFERENCE),
     ),
     "get_inference presigned": (
         lambda: istore.get_inference("m", "i", presign=True),
-        "GET /models/m/inferences/i?presign=true",
+        "GET /models/m/inferences/i?presign=true&embeddings=base64",
         None,
         INFERENCE | {"presigned_url": "http://x"},
         istore.Inference(**INFERENCE, presigned_url="http://x"),
@@ -142,7 +142,7 @@ CASES: dict[str, Case] = {
     "filter_inferences": (
         lambda: istore.filter_inferences("m", istore.NewGetInferencesRequest(filters=LABELLED)),
         "POST /models/m/search",
-        {"filters": SENT_LABELLED, "pagination": {"limit": 50}, "presign": False},
+        {"filters": SENT_LABELLED, "pagination": {"limit": 50}, "presign": False, "embeddings": "base64"},
         {"inferences": [INFERENCE], "next_cursor": None},
         [istore.Inference(**INFERENCE)],
     ),
@@ -158,6 +158,7 @@ CASES: dict[str, Case] = {
             "filters": {},
             "pagination": {"direction": "desc", "limit": 2, "offset": 4, "sort": "score"},
             "presign": False,
+            "embeddings": "base64",
         },
         {"granular_inferences": [{"position": 0, "label": "a", "inference": INFERENCE}]},
         [istore.GranularInference(position=0, label="a", inference=istore.Inference(**INFERENCE))],
@@ -400,7 +401,7 @@ def test_the_input_is_uploaded_before_the_inference(
     upload, put, create = store.received
     assert upload.target == f"{BASE}/models/m/uploads/data"
     assert (put.method, put.target, put.body) == ("PUT", "/blobs/a?s=1", stored)
-    assert create.target == f"{BASE}/models/m/inferences"
+    assert create.target == f"{BASE}/models/m/inferences?embeddings=base64"
     assert create.json() == SENT_STORAGE | {"data_storage_key": "blob-key", "is_protected": True}
 
 
