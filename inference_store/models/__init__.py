@@ -2,6 +2,7 @@
 
 from inference_store.models.access import Membership, Project, Role, Token, User
 from inference_store.models.blob import Blob
+from inference_store.models.catalogue import Catalogue, CatalogueCount
 from inference_store.models.embedding import Embedding
 from inference_store.models.entry import Entry
 from inference_store.models.export import Export, ExportBatch
@@ -16,6 +17,8 @@ from inference_store.models.vector_index import VectorIndex
 
 __all__ = [
     "Blob",
+    "Catalogue",
+    "CatalogueCount",
     "Embedding",
     "Entry",
     "Export",

@@ -14,7 +14,7 @@ from inference_store.contract.metadata import (
     MetadataStatistics,
     NewGetMetadataStatisticsRequest,
 )
-from inference_store.models import MetadataKey, RegisteredModel, SearchSlot
+from inference_store.models import Catalogue, MetadataKey, RegisteredModel, SearchSlot
 from inference_store.query.matching import matching
 from inference_store.query.metadata_conditions import AsFloat, value_of
 from inference_store.query.uses import note_use
@@ -45,9 +45,15 @@ def metadata_statistics(
     found: QuerySet[Any] = matching(model, request.filters)
     note_use(model, str(request.type), request.key)
     slots = SearchSlot.objects.searched(model)
+    is_text = request.type == MetadataStatisticsType.STRING.value
+    slot = slots.get((str(request.type), request.key))
+    if is_text and slot and not (request.filters and request.filters.model_dump(exclude_none=True)):
+        kept = Catalogue.objects.values_of(model, slot)
+        if kept is not None:
+            return _frequencies(kept, sum(n for _, n in kept))
     valued = found.annotate(value=value_of(str(request.type), request.key, slots))
     queryset = valued.filter(value__isnull=False)
-    if request.type == MetadataStatisticsType.STRING.value:
+    if is_text:
         return _by_value(queryset)
     return _histogram(queryset, request)
 
@@ -55,11 +61,13 @@ def metadata_statistics(
 def _by_value(queryset: QuerySet[Any]) -> MetadataStatistics:
     rows = queryset.values_list("value").annotate(n=Count("pk")).order_by("-n", "value")
     found = list(rows[: MOST_VALUES + 1])
-    truncated = len(found) > MOST_VALUES
+    return _frequencies(found, queryset.count() if len(found) > MOST_VALUES else sum(n for _, n in found))
+
+
+def _frequencies(found: list[tuple[str, int]], count: int) -> MetadataStatistics:
+    """Of values by frequency; no more than so many are listed."""
     return MetadataStatistics(
-        count=queryset.count() if truncated else sum(n for _, n in found),
-        distribution=dict(found[:MOST_VALUES]),
-        truncated=truncated,
+        count=count, distribution=dict(found[:MOST_VALUES]), truncated=len(found) > MOST_VALUES
     )
 
 

@@ -19,7 +19,7 @@ from inference_store.models import Inference, RegisteredModel, SearchSlot
 from inference_store.models.job import hence
 from inference_store.models.search_slot import Unfit
 from inference_store.query.uses import noted, take_noted
-from inference_store.services import jobs
+from inference_store.services import catalogues, jobs
 from inference_store.services.slots import FilledSlots, wait_for_writers
 
 logger = logging.getLogger(__name__)
@@ -85,6 +85,7 @@ def assign_slots(seconds: float = TURN_SECONDS) -> int:
     end, ready = time.monotonic() + seconds, 0
     for model in RegisteredModel.objects.filter(search_slots__state=State.FILLING).distinct():
         ready += fill(model, end)
+    catalogues.keep_catalogues()
     return ready
 
 
@@ -150,6 +151,7 @@ def _give(slot: SearchSlot) -> bool:
     free = [each for each in slot.columns if each not in set(taken.values_list("slot", flat=True))]
     if not free:
         return False
+    catalogues.drop(slot.registered_model, free[0])  # its range is another key's
     slot.slot, slot.state, slot.after_time, slot.after_key = free[0], State.FILLING, None, 0
     slot.changed_at = Now()
     slot.save()
