@@ -44,7 +44,8 @@ def newest_first(request: NewGetInferencesRequest) -> NewGetInferencesRequest:
     changes: dict[str, Any] = {"limit": min(asked.limit or PAGE_SIZE, LARGEST_PAGE)}
     if asked.direction is None:
         changes["direction"] = PaginationSortDirection.DESCENDING.value
-    return request.model_copy(update={"pagination": asked.model_copy(update=changes), "presign": False})
+    paged = {"pagination": asked.model_copy(update=changes), "presign": False, "embeddings": "none"}
+    return request.model_copy(update=paged)
 
 
 def _query(filterset: InferenceFilterSet, **changes: str) -> str:

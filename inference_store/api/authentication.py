@@ -1,31 +1,38 @@
 """Bearer tokens."""
 
-from typing import Any
+from typing import Any, cast
 
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from inference_store.models import Token, User
+from inference_store.models import User
+from inference_store.services import access
 
 
 class BearerTokenAuthentication(BaseAuthentication):
     """`Authorization: Bearer <token>`, for an unexpired token of an active user."""
 
-    def authenticate(self, request: Request) -> tuple[User, Token] | None:
+    def authenticate(self, request: Request) -> tuple[User, access.Caller] | None:
         scheme, _, secret = get_authorization_header(request).partition(b" ")
         if scheme.lower() != b"bearer":
             return None
+        named = (request.parser_context or {}).get("kwargs", {}).get("model_id")
         try:
-            token = Token.objects.valid(secret.strip().decode("ascii"))
+            caller = access.caller(secret.strip().decode("ascii"), named)
         except UnicodeDecodeError:
-            token = None
-        if token is None:
+            caller = None
+        if caller is None:
             raise AuthenticationFailed("The token is unknown or has expired: ask for a new one.")
-        return token.user, token
+        return caller.user, caller
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="inference-store"'
+
+
+def caller_of(request: Request) -> access.Caller:
+    """Who calls, and what they are to the model of the address; routes are closed to anybody else."""
+    return cast(access.Caller, request.auth)
 
 
 def user_of(request: Request) -> Any:

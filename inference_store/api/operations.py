@@ -21,12 +21,11 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from inference_store.api import bodies, errors
-from inference_store.api.authentication import user_of
+from inference_store.api.authentication import caller_of
 from inference_store.api.renderers import OneFormat
 from inference_store.contract.base import RequestModel
 from inference_store.contract.errors import ErrorBody, Refusal
 from inference_store.models import Role
-from inference_store.services import access
 
 Body: TypeAlias = BaseModel | dict[str, Any]
 Answer: TypeAlias = Body | tuple[int, Body]
@@ -99,7 +98,7 @@ def operation(
             if not any_query:
                 refuse_unknown_parameters(http, known)
             if role is not None:
-                kwargs["model"] = access.model_for(user_of(http), kwargs.pop("model_id"), role)
+                kwargs["model"] = caller_of(http).model_for(kwargs.pop("model_id"), role)
             if takes is not None:
                 kwargs["body"] = parse(http, takes, getattr(settings, limit))
             elif not raw:

@@ -9,7 +9,6 @@ from django.contrib.auth.models import AbstractUser, AnonymousUser
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
 
 from inference_store.contract.base import Identifier
 
@@ -127,15 +126,6 @@ class TokenManager(models.Manager["Token"]):
             user=user, name=name, hint=secret[:8], digest=token_digest(secret), expires_at=expires_at
         )
         return token, secret
-
-    def valid(self, secret: str) -> "Token | None":
-        """The unexpired token of an active user with that secret, its user loaded. One query."""
-        return (
-            self.select_related("user")
-            .filter(digest=token_digest(secret), user__is_active=True)
-            .filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
-            .first()
-        )
 
 
 class Token(models.Model):

@@ -1,9 +1,68 @@
 """What a user may reach, and how far."""
 
+from collections.abc import Collection
+from dataclasses import dataclass
+
 from django.contrib.auth.models import AnonymousUser
+from django.db import DEFAULT_DB_ALIAS, connection
+from django.db.models import Model
+from django.utils import timezone
 
 from inference_store.contract.errors import Refusal
-from inference_store.models import RegisteredModel, Role, User
+from inference_store.models import Membership, Project, RegisteredModel, Role, Token, User
+from inference_store.models.access import token_digest
+
+
+def _columns(model: type[Model], but: Collection[str] = ()) -> list[str]:
+    """The columns as `from_db` takes them: in the order of the fields."""
+    return [field.attname for field in model._meta.concrete_fields if field.attname not in but]
+
+
+USER = _columns(User, but=("password",))
+MODEL = _columns(RegisteredModel)
+PROJECT = _columns(Project)
+# One statement and none of the ORM's, for it comes before every other of the API.
+WHO_CALLS = f"""
+    select {", ".join(f"u.{each}" for each in USER)}, {", ".join(f"m.{each}" for each in MODEL)},
+           {", ".join(f"p.{each}" for each in PROJECT)}, held.role
+      from {Token._meta.db_table} t
+      join {User._meta.db_table} u on u.id = t.user_id and u.is_active
+      left join {RegisteredModel._meta.db_table} m on m.model_id = %s
+      left join {Project._meta.db_table} p on p.project_id = m.project_id
+      left join {Membership._meta.db_table} held on held.user_id = u.id and held.project_id = m.project_id
+     where t.digest = %s and (t.expires_at is null or t.expires_at > %s)
+"""  # noqa: S608
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls the API, the model that they name, and their role there; None where there is none."""
+
+    user: User
+    model: RegisteredModel | None
+    role: Role | None
+
+    def model_for(self, model_id: str, role: Role) -> RegisteredModel:
+        """As the function of that name, of the model that the call names."""
+        return _reached(self.model if self.role else None, model_id, self.role, role)
+
+
+def caller(secret: str, model_id: str | None) -> Caller | None:
+    """Whose unexpired token that is, an active user's, and what they are to the model. One query."""
+    if model_id is not None and "\x00" in model_id:
+        model_id = None
+    with connection.cursor() as cursor:
+        cursor.execute(WHO_CALLS, [model_id, token_digest(secret), timezone.now()])
+        if (found := cursor.fetchone()) is None:
+            return None
+    user = User.from_db(DEFAULT_DB_ALIAS, USER, found[: len(USER)])
+    of_model, of_project = found[len(USER) : -1 - len(PROJECT)], found[-1 - len(PROJECT) : -1]
+    if of_model[0] is None:
+        return Caller(user, None, None)
+    model = RegisteredModel.from_db(DEFAULT_DB_ALIAS, MODEL, of_model)
+    model.project = Project.from_db(DEFAULT_DB_ALIAS, PROJECT, of_project)
+    held = Role.ADMIN if user.is_superuser else found[-1] and Role(found[-1])
+    return Caller(user, model, held)
 
 
 def model_for(user: User | AnonymousUser, model_id: str, role: Role = Role.VIEWER) -> RegisteredModel:
@@ -11,18 +70,22 @@ def model_for(user: User | AnonymousUser, model_id: str, role: Role = Role.VIEWE
 
     Two queries at most.
     """
-    unseen = Refusal.not_found(f"There is no model {model_id[:255]!r} that you may see.")
-    if "\x00" in model_id:
-        raise unseen
-    model: RegisteredModel | None = (
-        RegisteredModel.objects.visible_to(user).filter(model_id=model_id).select_related("project").first()
-    )
-    if model is None:
-        raise unseen
-    if role is not Role.VIEWER:
-        held = model.project.role_of(user)
-        if held is None or held.rank < role.rank:
-            raise Refusal(
-                403, "forbidden", f"This needs the role {role.value} in project {model.project_id!r}."
-            )
-    return model
+    visible: RegisteredModel | None = None
+    if "\x00" not in model_id:
+        models = RegisteredModel.objects.visible_to(user)
+        visible = models.filter(model_id=model_id).select_related("project").first()
+    # Who sees it is a viewer at least.
+    held = visible.project.role_of(user) if visible and role is not Role.VIEWER else Role.VIEWER
+    return _reached(visible, model_id, held, role)
+
+
+def _reached(
+    visible: RegisteredModel | None, model_id: str, held: Role | None, wanted: Role
+) -> RegisteredModel:
+    if visible is None:
+        raise Refusal.not_found(f"There is no model {model_id[:255]!r} that you may see.")
+    if held is None or held.rank < wanted.rank:
+        raise Refusal(
+            403, "forbidden", f"This needs the role {wanted.value} in project {visible.project_id!r}."
+        )
+    return visible

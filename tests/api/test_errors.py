@@ -43,7 +43,7 @@ def test_faults_below(
     status: int,
     code: str,
 ) -> None:
-    monkeypatch.setattr("inference_store.query.pages.inference_page", failing(error))
+    monkeypatch.setattr("inference_store.query.pages.plain_page", failing(error))
     answer = cast.carol.post("models/detector/search", {})
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert set(answer.json()) == SHAPE
@@ -53,7 +53,7 @@ def test_faults_below(
 
 def test_a_database_that_is_away_while_the_token_is_read(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     error = database_error(psycopg.OperationalError("couldn't get a connection after 10.00 sec"))
-    monkeypatch.setattr("inference_store.models.access.TokenManager.valid", failing(error))
+    monkeypatch.setattr("inference_store.services.access.caller", failing(error))
     answer = cast.carol.get("models")
     assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
 
@@ -68,7 +68,7 @@ def test_our_own_fault_is_logged_and_not_told(
     debug: bool,
 ) -> None:
     settings.DEBUG = debug
-    monkeypatch.setattr("inference_store.query.pages.inference_page", failing(KeyError("secret detail")))
+    monkeypatch.setattr("inference_store.query.pages.plain_page", failing(KeyError("secret detail")))
     cast.carol.raises = False
     answer = cast.carol.post("models/detector/search", {})
     assert answer.status_code == 500
