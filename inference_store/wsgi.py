@@ -1,5 +1,6 @@
 """The WSGI entry point: `gunicorn inference_store.wsgi`. Refuses to serve with unsafe settings."""
 
+import gc
 import os
 
 from django.core.wsgi import get_wsgi_application
@@ -11,3 +12,9 @@ application = get_wsgi_application()
 from inference_store.checks import refuse_unsafe_settings  # noqa: E402  (needs loaded apps)
 
 refuse_unsafe_settings()
+
+# A bulk request makes a hundred thousand objects and no cycles: by default, looking for those would take as
+# long as reading it.
+gc.collect()
+gc.freeze()
+gc.set_threshold(50_000, 20, 100)

@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections.abc import Iterator
 from enum import Enum
 from typing import Annotated, Any
 
@@ -79,36 +78,33 @@ def parse_float(text: str) -> float:
     return number
 
 
-def _leaves(value: Any) -> Iterator[Any]:
-    """Every scalar and every mapping key in a JSON value, without recursion."""
+def _refuse_unfit(text: str) -> None:
+    if "\x00" in text:
+        raise ValueError("holds a NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("holds a lone surrogate") from None
+
+
+def storable_json(value: Any) -> Any:
+    """The value, refused where PostgreSQL's jsonb or JSON itself could not hold it. Without recursion."""
     waiting = [value]
     while waiting:
         item = waiting.pop()
-        if isinstance(item, dict):
+        if isinstance(item, str):
+            if "\x00" in item or not item.isascii():
+                _refuse_unfit(item)
+        elif isinstance(item, float):
+            if not math.isfinite(item):
+                raise ValueError("holds a number that is not finite")
+        elif isinstance(item, dict):
             waiting.extend(item)
             waiting.extend(item.values())
         elif isinstance(item, list | tuple):
             waiting.extend(item)
-        else:
-            yield item
-
-
-def storable_json(value: Any) -> Any:
-    """The value, refused where PostgreSQL's jsonb or JSON itself could not hold it."""
-    for leaf in _leaves(value):
-        if isinstance(leaf, str):
-            if "\x00" in leaf:
-                raise ValueError("holds a NUL character")
-            if not leaf.isascii():
-                try:
-                    leaf.encode()
-                except UnicodeEncodeError:
-                    raise ValueError("holds a lone surrogate") from None
-        elif isinstance(leaf, float):
-            if not math.isfinite(leaf):
-                raise ValueError("holds a number that is not finite")
-        elif not (leaf is None or isinstance(leaf, int)):
-            raise ValueError(f"holds a {type(leaf).__name__}, which JSON can't spell")
+        elif not (item is None or isinstance(item, int)):
+            raise ValueError(f"holds a {type(item).__name__}, which JSON can't spell")
     return value
 
 

@@ -41,7 +41,7 @@ def _parts(item: dict[str, Any], nested: str, names: tuple[str, ...]) -> dict[st
     """The numbers `names`, from the entry itself or from the object under `nested`."""
     box = item.get(nested)
     if box is None:
-        if not any(name in item for name in names):
+        if item.keys().isdisjoint(names):
             return None
         box = item
     elif not isinstance(box, dict):

@@ -71,7 +71,7 @@ class NewInferenceAndMetadataCollection(RequestModel):
         _ = self.entries
         return self
 
-    @property
+    @cached_property
     def list_name(self) -> str | None:
         """The name of the standardized list that was given (an empty one counts), else None."""
         return next((name for name in GEOMETRY_OF_LIST if getattr(self, name) is not None), None)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -28,15 +29,17 @@ from inference_store.contract.filters import BaseInferenceFilter
 
 DEFAULT_BIN_COUNT = 10
 LARGEST_BIN_COUNT = 10_000
+# An enumeration's member looks its value up each time.
+INT, FLOAT, JSON = MetadataType.INT.value, MetadataType.FLOAT.value, MetadataType.JSON.value
 
 
 def parse_metadata_value(type_: str, text: str) -> Any:
     """The value that `text` spells in that type; ValueError where it spells none."""
-    if type_ == MetadataType.INT.value:
+    if type_ == INT:
         return parse_int(text)
-    if type_ == MetadataType.FLOAT.value:
+    if type_ == FLOAT:
         return parse_float(text)
-    if type_ == MetadataType.JSON.value:
+    if type_ == JSON:
         try:
             value = from_json(text, allow_inf_nan=False)
         except ValueError as error:
@@ -71,12 +74,16 @@ class NewExtendedMetadataRequest(RequestModel):
 
     @model_validator(mode="after")
     def _value_parses(self) -> Self:
-        self.parsed()
+        _ = self.parsed_value
         return self
 
-    def parsed(self) -> Any:
+    @cached_property
+    def parsed_value(self) -> Any:
         """The value itself: int, float, str or any JSON value."""
         return parse_metadata_value(str(self.type), self.value)
+
+    def parsed(self) -> Any:
+        return self.parsed_value
 
 
 class NewStandardMetadataRequest(RequestModel):

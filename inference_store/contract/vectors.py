@@ -92,17 +92,20 @@ def read(value: Any) -> Sequence[float]:
     """An embedding in any of its forms, refused where float32 could not hold it."""
     if isinstance(value, str):
         value = unpacked(value)
-    elif not isinstance(value, list | array) and hasattr(value, "tolist"):
-        value = _of_numpy(value)
+    elif not isinstance(value, list) and hasattr(value, "tolist"):
+        value = _of_array(value)
     floats = value if isinstance(value, array) else _floats(value)
-    if floats is None or len(floats) > LARGEST_EMBEDDING or not _fit(floats):
-        # The slow way knows which number is wrong, and says so.
-        return _list.validate_python(value.tolist() if isinstance(value, array) else value)
+    if floats is None or len(floats) > LARGEST_EMBEDDING or not _surely_fit(floats):
+        # The slow way knows which number is wrong, if any, and says so.
+        checked = _list.validate_python(value.tolist() if isinstance(value, array) else value)
+        return value if isinstance(value, array) else checked
     return floats if floats is value else floats.tolist()
 
 
-def _of_numpy(value: Any) -> Any:
-    """Float32 as it is; other types as the numbers that they hold."""
+def _of_array(value: Any) -> Any:
+    """Float32 and float64 as they are; arrays of other types as the numbers that they hold."""
+    if isinstance(value, array) and value.typecode in "fd":
+        return value
     if str(getattr(value, "dtype", "")) == "float32" and value.ndim == 1:
         return array("f", value.tobytes())
     return value.tolist()
@@ -116,10 +119,9 @@ def _floats(value: Any) -> "array[float] | None":
         return None
 
 
-def _fit(floats: "array[float]") -> bool:
-    if floats.typecode not in "fd" or not math.isfinite(sum(floats)):
-        return False
-    return floats.typecode == "f" or not floats or -FLOAT32_MAX <= min(floats) <= max(floats) <= FLOAT32_MAX
+def _surely_fit(floats: "array[float]") -> bool:
+    """Where their length is within float32's bounds, they are too, and none is infinite or no number."""
+    return math.hypot(*floats) <= FLOAT32_MAX
 
 
 def _spelt(vector: Sequence[float], info: SerializationInfo) -> str | list[float]:

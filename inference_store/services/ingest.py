@@ -265,7 +265,7 @@ def _clock_and_keys(count: int) -> tuple[datetime, list[int]]:
 def _metadata(collection: NewInferenceAndMetadataCollection) -> dict[str, dict[str, Any]]:
     held: dict[str, dict[str, Any]] = {}
     for item in collection.metadata.extended_metadata:
-        held.setdefault(str(item.type), {})[item.key] = item.parsed()
+        held.setdefault(str(item.type), {})[item.key] = item.parsed_value
     return held
 
 

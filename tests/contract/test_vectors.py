@@ -195,3 +195,10 @@ def test_a_packed_answer_is_not_spelled_before_somebody_looks() -> None:
 def test_unpacked_is_what_was_packed() -> None:
     for typecode in "fd":
         assert unpacked(packed(array(typecode, [0.1, -0.0]))) == array(typecode, [0.1, -0.0])
+
+
+@given(st.lists(st.sampled_from([3.4028234663852886e38, -3.4028234663852886e38, 0.1, 1e-45]), max_size=8))
+def test_the_largest_numbers_fit_together(numbers: list[float]) -> None:
+    singles = np.asarray(numbers, np.float32)
+    assert kept(numbers) == kept(packed(array("d", numbers))) == numbers
+    assert kept(singles) == kept(packed(array("f", numbers))) == spelled_by_orjson(singles)
