@@ -27,7 +27,14 @@ from inference_store.models import Embedding, RegisteredModel, VectorIndex
 from inference_store.models.job import hence
 from inference_store.models.vector_index import COSINE, NAME_PREFIX, SPELLINGS, indexable
 from inference_store.query.embeddings import vectors
-from inference_store.query.neighbours import DEPTHS, exact_distances, literal, look_up_again, take_wanted
+from inference_store.query.neighbours import (
+    DEPTHS,
+    MARGIN,
+    exact_distances,
+    literal,
+    look_up_again,
+    take_wanted,
+)
 
 logger = logging.getLogger(__name__)
 State = VectorIndex.State
@@ -326,7 +333,7 @@ def _measured(index: VectorIndex, model: RegisteredModel) -> tuple[list[tuple[in
         while True:
             recalls = _recalls(index, model, queries, exact, depth, probes)
             if depth == depths[0]:
-                recall = _recalls(index, model, queries, exact, min(50, depth), probes)
+                recall = _recalls(index, model, queries, exact, depth, probes, nearest=50)
             if recalls >= WANTED_RECALL or probes >= index.lists:
                 break
             probes = min(index.lists, math.ceil(probes * 1.4))
@@ -375,13 +382,18 @@ def _recalls(
     exact: list[list[float]],
     depth: int,
     probes: int,
+    nearest: int | None = None,
 ) -> float:
-    """The mean share of the nearest that reading so many lists finds; equally near ones are as good."""
+    """The mean share of the nearest that reading so many lists finds; equally near ones are as good.
+
+    Of a depth, search relies on what lies within the margin.
+    """
+    nearest = nearest or max(1, int(depth / MARGIN))
     shares = []
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"set local ivfflat.probes = {probes}; set local enable_sort = off")
-        for query, nearest in zip(queries, exact, strict=True):
-            wanted = nearest[:depth]
+        for query, distances in zip(queries, exact, strict=True):
+            wanted = distances[:nearest]
             found = _distances(index, model, query, depth, exactly=False)
             limit = wanted[-1] + 1e-6 * max(1.0, abs(wanted[-1]))
             shares.append(min(1.0, sum(each <= limit for each in found) / len(wanted)))

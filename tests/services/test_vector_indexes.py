@@ -175,6 +175,25 @@ def test_what_cannot_be_indexed_stays_exact():
     assert failed.count() == before
 
 
+def test_vectors_that_halves_cannot_tell_apart():
+    angles = np.linspace(0, 0.1, 2_000)
+    vectors = np.zeros((2_000, SIZE), np.float32)
+    vectors[:, 0], vectors[:, 1] = np.cos(angles), np.sin(angles)
+    model = make_model(embedding_size=SIZE)
+    plant(model, vectors, np.zeros(2_000, int))
+    assert vector_indexes.build_due() == 0
+    (index,) = VectorIndex.objects.all()
+    assert index.state == "failed"
+    assert index.error.startswith("recall 0.")
+    assert vector_indexes.build_due() == 0
+    assert [int(key) for key, _ in nearest(model, vectors[0], "l2")] == list(range(50))
+    assert vector_indexes.drop_unneeded() == 0
+    assert stored_indexes() == {}
+    plant(model, clustered(2_100, SIZE)[0], np.zeros(2_100, int), 2_000)
+    vector_indexes.build_due()
+    assert not VectorIndex.objects.filter(pk=index.pk).exists()  # twice as many: it was tried again
+
+
 def test_too_many_numbers_for_an_index():
     model = make_model(embedding_size=4_001)
     assert not vector_indexes.indexable(model, neighbours.COSINE)
@@ -288,3 +307,24 @@ def test_the_command():
     call_command("build_vector_indexes", model=model.model_id, stdout=said)
     assert said.getvalue().startswith("1 vector indexes built.\n")
     assert f"{model.model_id} cosine: 1,200 embeddings, ready" in said.getvalue()
+
+
+def test_what_an_index_held_back_goes_before_what_is_farther(monkeypatch):
+    """A filter that rejects all that is nearest, in a model whose newest match but are far."""
+    monkeypatch.setattr(neighbours, "FEW_PER_ROOT", 0)
+    random = np.random.default_rng(8)
+    angles = np.concatenate([np.linspace(0.2, 0.5, 2_500), np.linspace(0.5, 0.8, 2_500), np.full(200, 1.5)])
+    aside = random.normal(size=(len(angles), SIZE)).astype(np.float32)
+    aside[:, 0] = 0
+    aside *= (np.sin(angles) / np.linalg.norm(aside, axis=1))[:, None]
+    vectors = aside + np.cos(angles)[:, None].astype(np.float32) * np.eye(SIZE, dtype=np.float32)[0]
+    kind = (np.arange(len(angles)) >= 2_500).astype(int)
+    model = make_model(embedding_size=SIZE)
+    plant(model, vectors[:5_000], kind)
+    assert vector_indexes.build_due() == 1
+    plant(model, vectors[5_000:], kind[5_000:], 5_000)
+    of_kind = {"metadata_filter": [{"key": "cluster", "operator": "=", "type": "int", "value": "1"}]}
+    query = np.eye(SIZE, dtype=np.float32)[0]
+    for limit in (1, 50, 400):
+        rows = nearest(model, query, "cosine", of_kind, limit=limit)
+        assert share_found(rows, distances("cosine", query, vectors[2_500:]), limit) == 1
