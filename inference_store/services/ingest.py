@@ -39,6 +39,16 @@ INFERENCE_COLUMNS = (
     "is_protected, inference_id, action, data_source, data_hash, content_digest, data_storage_key, "
     "metadata, data"
 )
+LOOK = f"""
+    with stored as materialized (
+        select inference_id, content_digest from {Inference._meta.db_table}
+         where registered_model_id = %s and inference_id = any(%s))
+    select clock_timestamp(),
+           array(select nextval((select pg_get_serial_sequence(%s, 'id'))::regclass)
+                   from generate_series(1, %s)),
+           array(select inference_id from stored),
+           array(select encode(content_digest, 'hex') from stored)
+"""  # noqa: S608
 NO_CONTENT: Any = {"data_storage_key": True, "created_at": True, "data": {"embedding", "created_at"}}
 ENTRY_COLUMNS = "inference_id, score, registered_model_id, position, label, geometry"
 
@@ -213,11 +223,7 @@ def _store_new(
     name: Callable[[int, str], str],
 ) -> list[int]:
     """Store what is not stored yet; its primary keys. Within the caller's transaction."""
-    stored: dict[str, Any] = dict(
-        Inference.objects.filter(registered_model=model, inference_id__in=list(first_of)).values_list(
-            "inference_id", "content_digest"
-        )
-    )
+    now, free_keys, stored = _look(model, list(first_of))
     for inference_id, digest in stored.items():
         position = first_of[inference_id]
         if digest != digests[position]:
@@ -229,7 +235,7 @@ def _store_new(
     positions = [position for inference_id, position in first_of.items() if inference_id not in stored]
     if not positions:
         return []
-    now, keys = _clock_and_keys(len(positions))
+    keys = free_keys[: len(positions)]
     new = list(zip(keys, positions, strict=True))
     for _, position in new:
         if (created_at := given_time(requests[position])) and created_at > now:
@@ -250,16 +256,12 @@ def _store_new(
     return keys
 
 
-def _clock_and_keys(count: int) -> tuple[datetime, list[int]]:
-    """The database's clock, and so many new primary keys."""
+def _look(model: RegisteredModel, ids: list[str]) -> tuple[datetime, list[int], dict[str, str]]:
+    """The database's clock, a new primary key for each, and the digests of those that are stored."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "select clock_timestamp(), array_agg(nextval(pg_get_serial_sequence(%s, 'id'))) "
-            "from generate_series(1, %s)",
-            [Inference._meta.db_table, count],
-        )
-        row = cursor.fetchone()
-    return row[0], list(row[1])
+        cursor.execute(LOOK, [model.pk, ids, Inference._meta.db_table, len(ids)])
+        now, keys, stored, digests = cursor.fetchone()
+    return now, keys, dict(zip(stored, digests, strict=True))
 
 
 def _metadata(collection: NewInferenceAndMetadataCollection) -> dict[str, dict[str, Any]]:
