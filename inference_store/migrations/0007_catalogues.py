@@ -70,8 +70,8 @@ def _changed_only(rows: str, others: str) -> str:
     """As most updates change nothing that is counted."""
     columns = ", ".join(f"{{0}}.{each}" for each in COUNTED)
     return (
-        f"(select {rows}.* from {rows} join {others} on {others}.id = {rows}.id "
-        f"where ({columns.format(rows)}) is distinct from ({columns.format(others)})) {rows}"  # noqa: S608
+        f"(select {rows}.* from {rows} join {others} on {others}.id = {rows}.id "  # noqa: S608
+        f"where ({columns.format(rows)}) is distinct from ({columns.format(others)})) {rows}"
     )
 
 
