@@ -66,18 +66,21 @@ def _places(rows: str, sign: int) -> str:
     )
 
 
+CHANGED_ONLY = """
+      from (select {rows}.* from {rows} join {others} on {others}.id = {rows}.id
+             where ({columns}) is distinct from ({other_columns})) {rows}
+"""
+
+
 def _changed_only(rows: str, others: str) -> str:
     """As most updates change nothing that is counted."""
-    columns = ", ".join(f"{{0}}.{each}" for each in COUNTED)
-    return (
-        f"(select {rows}.* from {rows} join {others} on {others}.id = {rows}.id "  # noqa: S608
-        f"where ({columns.format(rows)}) is distinct from ({columns.format(others)})) {rows}"
-    )
+    columns, other_columns = (", ".join(f"{each}.{column}" for column in COUNTED) for each in (rows, others))
+    return CHANGED_ONLY.format(rows=rows, others=others, columns=columns, other_columns=other_columns)
 
 
 INFERENCE_CHANGES = {"insert": _places("new_rows", 1), "delete": _places("old_rows", -1)}
 INFERENCE_CHANGES["update"] = " union all ".join(
-    _places(rows, sign).replace(f"from {rows}\n", f"from {_changed_only(rows, others)}\n")
+    _places(rows, sign).replace(f"      from {rows}\n", _changed_only(rows, others))
     for rows, others, sign in [("new_rows", "old_rows", 1), ("old_rows", "new_rows", -1)]
 )
 ENTRY_CHANGES = {

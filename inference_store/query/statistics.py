@@ -72,18 +72,21 @@ def _frequencies(found: list[tuple[str, int]], count: int) -> MetadataStatistics
 
 
 def _histogram(queryset: QuerySet[Any], request: NewGetMetadataStatisticsRequest) -> MetadataStatistics:
-    seen = queryset.aggregate(count=Count("pk"), low=Min("value"), high=Max("value"))
-    if not seen["count"]:
+    # Without a count beside them, a slot's index gives these two from its ends.
+    seen = queryset.aggregate(low=Min("value"), high=Max("value"))
+    if seen["low"] is None:
         return MetadataStatistics(count=0, distribution={})
     low, high = request.distribution_minimum_value, request.distribution_maximum_value
     low = float(seen["low"]) if low is None else low
     high = float(seen["high"]) if high is None else high
     edges = bin_edges(low, high, request.distribution_bin_count, request.distribution_bin_width)
+    distribution = _distribution(queryset, edges) if edges else {}
+    bounds = (request.distribution_minimum_value, request.distribution_maximum_value)
     return MetadataStatistics(
-        count=seen["count"],
+        count=sum(distribution.values()) if bounds == (None, None) else queryset.count(),
         min=seen["low"],
         max=seen["high"],
-        distribution=_distribution(queryset, edges) if edges else {},
+        distribution=distribution,
     )
 
 

@@ -1,0 +1,224 @@
+"""What each query of the benchmark's workload reads at 100,000 inferences: little beyond its answer.
+
+Another model's inferences lie beside them, so that the planner's statistics are of both.
+"""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from inference_store.contract.filters import BaseInferenceFilter, NewGetInferencesRequest
+from inference_store.contract.metadata import NewGetMetadataStatisticsRequest
+from inference_store.models import Catalogue, Project, RegisteredModel, SearchSlot
+from inference_store.query import pages, statistics
+from inference_store.query.matching import matching
+from inference_store.services import catalogues
+from tests.making import make_model
+
+ROWS = 100_000
+START = datetime(2026, 1, 1, tzinfo=UTC)
+SLOTS = [
+    ("float", "altitude", "n1"),
+    ("int", "frame", "n2"),
+    ("json.float", "weather.wind.speed", "n3"),
+    ("string", "sensor", "s1"),
+]
+INFERENCES = """
+    insert into inference_store_inference
+           (registered_model_id, inference_id, created_at, updated_at, latitude, longitude, data_size,
+            version, has_list, is_protected, action, data_source, data_hash, content_digest, metadata,
+            n1, n2, n3, s1)
+    select %(model)s, 'i' || at, %(start)s::timestamptz + at * interval '26 seconds', now(),
+           50 + sin(at) * 0.9, 10 + cos(at * 1.7) * 1.2, 10, 2, true, false, 'detect', 'source-' || at %% 8,
+           '\\x00', '\\x00', jsonb_build_object('string', jsonb_build_object('sensor', sensor),
+               'float', jsonb_build_object('altitude', altitude), 'int', jsonb_build_object('frame', frame),
+               'json', jsonb_build_object('weather', jsonb_build_object('wind',
+                           jsonb_build_object('speed', wind)))),
+           altitude, frame, wind, sensor
+      from generate_series(1::bigint, %(rows)s) at,
+           lateral (select (at * 7919 %% 100000) / 10.0 as altitude, at * 104729 %% 100000 as frame,
+                           (at * 1299709 %% 4000) / 100.0 as wind, 'sensor-' || at %% 12 as sensor) held
+"""
+ENTRIES = """
+    insert into inference_store_entry (inference_id, registered_model_id, position, label, score)
+    select id, registered_model_id, position, 'label-' || (id * 31 + position * 17) %% 20,
+           ((id * 7 + position * 13) %% 1000) / 1000.0
+      from inference_store_inference, generate_series(0, 2) position where registered_model_id = %(model)s
+"""
+TABLES = "inference, entry, cataloguecount, catalogue, searchslot, metadatakey"
+
+
+@pytest.fixture(scope="module")
+def stocked(django_db_setup, django_db_blocker):
+    """A model of so many inferences, vacuumed, its slots and catalogues ready; and another one."""
+    with django_db_blocker.unblock():
+        try:
+            model = make_model()
+            for each, rows in ((make_model(), ROWS // 4), (model, ROWS)):
+                _stock(each, rows)
+            for type_, key, slot in SLOTS:
+                SearchSlot.objects.create(
+                    registered_model=model, type=type_, key=key, slot=slot, state="ready"
+                )
+            catalogues.keep_catalogues()
+            assert Catalogue.objects.filter(registered_model=model, state=Catalogue.State.EXACT).count() == 7
+            with connection.cursor() as cursor:
+                for table in ("inference", "entry", "cataloguecount"):
+                    cursor.execute(f"vacuum (analyze) inference_store_{table}")
+            yield model
+        finally:
+            with connection.cursor() as cursor:
+                names = ", ".join(f"inference_store_{name}" for name in TABLES.split(", "))
+                cursor.execute(f"truncate {names}")
+            RegisteredModel.objects.all().delete()
+            Project.objects.all().delete()
+            connection.close()
+
+
+def _stock(model, rows):
+    with connection.cursor() as cursor:
+        cursor.execute(INFERENCES, {"model": model.pk, "rows": rows, "start": START})
+        cursor.execute(ENTRIES, {"model": model.pk})
+
+
+# --- Plans --------------------------------------------------------------------------------------------------
+class Reads:
+    """What the statements of one question read: indexes and tables by name, and rows."""
+
+    def __init__(self, statements):
+        self.indexes, self.scanned, self.rows = set(), set(), 0
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(f"explain (analyze, timing off, format json) {statement}")
+                found = cursor.fetchone()[0]
+                self._see((json.loads(found) if isinstance(found, str) else found)[0]["Plan"])
+
+    @classmethod
+    def of(cls, ask):
+        """What is read for an answer."""
+        with CaptureQueriesContext(connection) as captured:
+            ask()
+        return cls(
+            each["sql"] for each in captured if each["sql"].lstrip().lower().startswith(("select", "with"))
+        )
+
+    def _see(self, node):
+        kind = node["Node Type"]
+        if "Scan" in kind and ("Relation Name" in node or "Index Name" in node):
+            removed = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
+            self.rows += (node["Actual Rows"] + removed) * node["Actual Loops"]
+        if "Index Name" in node:
+            self.indexes.add(node["Index Name"])
+        if kind == "Seq Scan":
+            self.scanned.add(node["Relation Name"])
+        for each in node.get("Plans", []):
+            self._see(each)
+
+
+def wanted(key, type_, operator, value):
+    return {"key": key, "type": type_, "operator": operator, "value": str(value)}
+
+
+def page(model, filters=None, offset=None):
+    pagination = {"direction": "desc", "limit": 50, "offset": offset}
+    request = NewGetInferencesRequest.model_validate({"filters": filters or {}, "pagination": pagination})
+    return lambda: pages.inference_page(model, request)
+
+
+def count(model, filters=None):
+    request = NewGetInferencesRequest.model_validate({"filters": filters or {}})
+    return lambda: pages.count_inferences(model, request)
+
+
+def histogram(model, filters=None, **key):
+    request = NewGetMetadataStatisticsRequest.model_validate({"filters": filters or {}, **key})
+    return lambda: statistics.metadata_statistics(model, request)
+
+
+def window(first, days):
+    start, end = START + timedelta(days=first), START + timedelta(days=first + days)
+    return {"time_window_filter": {"start": start.isoformat(), "end": end.isoformat()}}
+
+
+SENSOR = {"metadata_filter": [wanted("sensor", "string", "=", "sensor-3")]}
+RANGES = {"metadata_filter": [wanted("altitude", "float", ">=", 7000), wanted("frame", "int", "<", 30_000)]}
+RARE_RANGES = {"metadata_filter": [wanted("altitude", "float", ">=", 9990), wanted("frame", "int", "<", 500)]}
+WIND = {"metadata_filter": [wanted("weather.wind.speed", "json.float", ">", 20.005)]}
+CENTER = {"center": {"latitude": 50.2, "longitude": 10.1}}
+CIRCLE = {"location_filter": {"gps_coordinates_circle": {**CENTER, "radius": 40_000}}}
+SMALL_CIRCLE = {"location_filter": {"gps_coordinates_circle": {**CENTER, "radius": 5_000}}}
+RECTANGLE = {
+    "location_filter": {
+        "gps_coordinates_rectangle": {
+            "p1": {"latitude": 50.1, "longitude": 10},
+            "p2": {"latitude": 50.4, "longitude": 10.4},
+        }
+    }
+}
+ENTRY = {"deconstructed_inference_filter": {"labels": ["label-3", "label-11"], "minimum_score": 0.8}}
+DELETED = BaseInferenceFilter(metadata_filter=[wanted("sensor", "string", "=", "sensor-11")])
+SPEED = {"key": "altitude", "type": "float"}
+
+QUESTIONS = {
+    # What is asked, indexes that answer it, and how many rows these and all others may give.
+    "Q1 newest of a day": (lambda model: page(model, window(3, 1)), ["inference_page"], 51 + 50),
+    "Q2 page of a string": (lambda model: page(model, SENSOR), ["inference_s1"], 51 + 50 + 10),
+    "Q2 count of a string": (lambda model: count(model, SENSOR), [], 50),
+    "Q3 page of two ranges, many": (lambda model: page(model, RANGES), ["inference_page"], 2_000),
+    "Q3 page of two ranges, few": (
+        lambda model: page(model, RARE_RANGES),
+        ["inference_page"],
+        2 * 2_001 + 200,
+    ),
+    "Q3 count of two ranges": (lambda model: count(model, RANGES), [], 30_100),
+    "Q4 count of a number in JSON": (lambda model: count(model, WIND), ["inference_n3"], 512 + 1_000),
+    "Q5 page of a circle, many": (lambda model: page(model, CIRCLE), ["inference_page"], 2_000),
+    "Q5 page of a circle, few": (
+        lambda model: page(model, SMALL_CIRCLE),
+        ["inference_page", "inference_place"],
+        2 * 2_001 + 600,
+    ),
+    "Q5 count of a circle": (lambda model: count(model, CIRCLE), ["inference_place"], 20_000),
+    "Q6 count of a rectangle": (lambda model: count(model, RECTANGLE), ["inference_place"], 16_000),
+    "Q7 page of label and score": (lambda model: page(model, ENTRY), ["inference_page"], 9_000),
+    "Q7 count of label and score": (lambda model: count(model, ENTRY), ["entry_label"], 12_100),
+    "Q10 histogram of 7 days": (
+        lambda model: histogram(model, window(3, 7), **SPEED),
+        ["inference_page", "inference_n1"],
+        7 * 86_400 // 26 + 200,
+    ),
+    "Q11 values of a key": (lambda model: histogram(model, key="sensor", type="string"), [], 50),
+    "Q12 page far down": (lambda model: page(model, offset=50_000), ["inference_page"], 50_000 + 51 + 50),
+    "D1 what a delete takes": (
+        lambda model: lambda: list(matching(model, DELETED).order_by("pk").values_list("pk")),
+        ["inference_s1"],
+        ROWS // 12 + 10,
+    ),
+    "count of all": (lambda model: count(model), [], 31 * 24 + 10),
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_it_reads_little_more_than_it_gives(stocked, question):
+    ask, indexes, rows = QUESTIONS[question]
+    found = Reads.of(ask(stocked))
+    assert not found.scanned & {"inference_store_inference", "inference_store_entry"}, "reads a whole table"
+    assert set(indexes) <= found.indexes
+    assert found.rows <= rows
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("filters", [SENSOR, RANGES, RARE_RANGES, CIRCLE, SMALL_CIRCLE, ENTRY])
+def test_pages_are_those_of_the_plain_query(stocked, filters):
+    request = NewGetInferencesRequest.model_validate({"filters": filters})
+    plain = (
+        matching(stocked, request.filters)
+        .order_by("-created_at", "-id")
+        .values_list("inference_id", flat=True)
+    )
+    assert [each.inference_id for each in page(stocked, filters)().inferences] == list(plain[:50])
+    assert count(stocked, filters)() == len(plain)
