@@ -16,6 +16,11 @@ MARGIN_DEGREES = 1e-7
 """Added to a circle's bounding box, so that rounding never excludes a point on the rim."""
 
 
+def _difference(column: str) -> str:
+    """The column less a parameter; 0 where its square would underflow, which is an error."""
+    return f"({column} - %s::float8 + 1e-130 - 1e-130)"
+
+
 class MetersFrom(Func):
     """Great-circle distance (haversine) in meters from a fixed point."""
 
@@ -30,8 +35,8 @@ class MetersFrom(Func):
         # sind(180) and cosd(90) are exactly 0: -180 and 180, and all longitudes of a pole, are one point.
         sql = (
             f"(2 * {EARTH_RADIUS_METERS} * asin(least(1.0, sqrt("
-            f"power(sind(({latitude} - %s::float8) / 2), 2) + cosd({latitude}) * "
-            f"cosd(%s::float8) * power(sind(({longitude} - %s::float8) / 2), 2)))))"
+            f"power(sind({_difference(latitude)} / 2), 2) + cosd({latitude}) * "
+            f"cosd(%s::float8) * power(sind({_difference(longitude)} / 2), 2)))))"
         )
         return sql, (self.point[0], self.point[0], self.point[1])
 
@@ -53,8 +58,7 @@ class Square(Func):
 
     def as_sql(self, compiler: Any, connection: Any, *args: Any, **extra: Any) -> tuple[str, tuple[Any, ...]]:
         column = compiler.compile(self.get_source_expressions()[0])[0]
-        step = f"({column} - %s::float8)"
-        return f"({step} * {step})", (self.constant, self.constant)
+        return f"({_difference(column)} * {_difference(column)})", (self.constant, self.constant)
 
 
 def _latitudes(south: float, north: float) -> Q:

@@ -224,6 +224,16 @@ def test_two_names_of_one_point_are_no_distance_apart(one, other):
     assert listed(model, filters) == ["here"]
 
 
+@pytest.mark.parametrize("radius", [0, 1e-9, 1, 1e5, 2e6])
+@pytest.mark.parametrize("place", [(1e-200, 0), (0, -1e-200), (5e-324, 5e-324), (1e-170, -1e-131)])
+def test_coordinates_too_small_to_square(place, radius):
+    model = make_model()
+    store(model, make_request(model, "here", place=place))
+    circle = {"center": {"latitude": 0, "longitude": 0}, "radius": radius}
+    filters = BaseInferenceFilter(location_filter={"gps_coordinates_circle": circle})
+    assert listed(model, filters) == ["here"] or radius == 0
+
+
 def test_half_the_circumference_reaches_the_antipode():
     model = make_model()
     store(model, make_request(model, "antipode", place=(-12.5, -170)))
