@@ -10,7 +10,7 @@ import math
 import time
 import zlib
 from dataclasses import dataclass
-from threading import Lock
+from threading import local
 
 import numpy as np
 from django.db import connection
@@ -48,9 +48,9 @@ TABLE = Embedding._meta.db_table
 
 Found = list[tuple[float, int]]
 """(distance, key) each, nearest first."""
-_wanted: set[tuple[int, str]] = set()
+_here = local()
+"""What this thread's request asked for: written down when it ends."""
 _chains: dict[tuple[int, str], tuple[float, list[VectorIndex]]] = {}
-_lock = Lock()
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,7 @@ def _chain(model: RegisteredModel, metric: EmbeddingDistanceMetric) -> list[Vect
         return []
     key, now = (model.pk, metric.value), time.monotonic()
     if metric is not COSINE:
-        with _lock:
-            _wanted.add(key)
+        _here.wanted = {*getattr(_here, "wanted", ()), key}
     looked_up, chain = _chains.get(key, (-math.inf, []))
     if now - looked_up > CHAIN_SECONDS:
         chain = VectorIndex.objects.chain(model, metric)
@@ -141,12 +140,9 @@ def look_up_again() -> None:
 
 
 def take_wanted() -> set[tuple[int, str]]:
-    """Models and metrics that were asked for since the last call."""
-    if not _wanted:
-        return set()
-    with _lock:
-        taken = set(_wanted)
-        _wanted.clear()
+    """Models and metrics that this thread asked for since the last call."""
+    taken: set[tuple[int, str]] = getattr(_here, "wanted", set())
+    _here.wanted = set()
     return taken
 
 

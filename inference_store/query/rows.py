@@ -150,13 +150,20 @@ def body(row: Inference, model: RegisteredModel, vector: Vector | None) -> Infer
     return InferenceBody.model_validate(fields)
 
 
+def _nested(text: str) -> Any:
+    try:
+        return from_json(text)
+    except ValueError:  # deeper than the quick reader goes
+        return json.loads(text)
+
+
 def _read(model: RegisteredModel, wanted: list[int] | str, *, with_vectors: bool) -> list[_Read]:
     by_name = isinstance(wanted, str)
     condition, values = (BY_NAME, (model.pk, wanted)) if by_name else (BY_KEY, (wanted,))
     with connection.cursor() as cursor:
         cursor.execute((ROWS_WITH_VECTORS if with_vectors else ROWS) + condition, values)
         return [
-            _Read._make((*row[:6], from_json(row[6]), row[7].hex(), *row[8:15], _vector(row[15])))
+            _Read._make((*row[:6], _nested(row[6]), row[7].hex(), *row[8:15], _vector(row[15])))
             for row in cursor.fetchall()
         ]
 

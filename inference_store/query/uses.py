@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from threading import Lock
+from threading import Lock, local
 
 from inference_store.contract.filters import MetadataFilter
 from inference_store.models import RegisteredModel
@@ -14,10 +14,12 @@ MOST_NOTED = 200
 Use = tuple[int, str, str]
 _noted: Counter[Use] = Counter()
 _lock = Lock()
+_here = local()
 
 
 def note_use(model: RegisteredModel, type_: str, key: str) -> None:
     """A key of the model is searched by."""
+    _here.noted = True
     use = (model.pk, slot_type(type_), key)
     with _lock:
         if use in _noted or len(_noted) < MOST_NOTED:
@@ -30,8 +32,12 @@ def note_filters(model: RegisteredModel, filters: Iterable[MetadataFilter]) -> N
 
 
 def noted() -> bool:
-    """Whether there is anything to write down."""
-    return bool(_noted)
+    """Whether there is anything to write down, asked where something was noted since this was last asked.
+
+    So a request that searched by no key, and may not even need the database, pays for none.
+    """
+    here, _here.noted = getattr(_here, "noted", False), False
+    return here and bool(_noted)
 
 
 def take_noted() -> dict[Use, int]:

@@ -411,7 +411,7 @@ def test_uses_are_written_down_after_a_request():
     pages.count_inferences(model, NewGetInferencesRequest(filters=filters_on("int", "k")))
     slot_assignment.write_down_uses()
     assert SearchSlot.objects.get().uses == 1, "not at every request"
-    assert uses.noted()
+    assert uses.take_noted()
 
 
 # --- The command --------------------------------------------------------------------------------------------
