@@ -43,7 +43,7 @@ def test_log_in_filter_page_and_open(open_page, complaints):
     expect(page.get_by_role("heading", level=1)).to_have_text("i-58")
     expect(page.locator(".overlay .shape")).to_have_count(1)
     expect(page.locator(".overlay-words text")).to_have_text("kestrel 0.97")
-    assert page.locator(".figure img").evaluate("image => image.complete && image.naturalWidth") == 320
+    page.wait_for_function("document.querySelector('.figure img').naturalWidth === 320")
     assert complaints == []
 
 
