@@ -83,7 +83,9 @@ DATABASES = {"default": env.db_url_config(env.str("DATABASE_URL", default="") or
 DATABASES["default"].setdefault("OPTIONS", {})
 DATABASES["default"]["OPTIONS"] |= {
     "pool": {"min_size": 1, "max_size": env.int("DATABASE_POOL_SIZE", default=12), "timeout": 10},
-    "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC",
+    # The last one ends what a client that was killed has asked for: a job's queries have no time limit.
+    "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC "
+    "-c client_connection_check_interval=2s",
     "application_name": "inference-store",
 }
 # A pooled connection is tried before use, so that a restarted server costs nobody a request.

@@ -123,6 +123,10 @@ def _count(task: RetentionTask) -> None:
     """What there is to take. Without a lock: it may take long."""
     with transaction.atomic():
         jobs.unlimited()
+        with connection.cursor() as cursor:
+            # Of what was imported since the last analyze the planner expects one row, and would compare
+            # each record with each blob.
+            cursor.execute("set local enable_nestloop = off")
         records = past_age(task, RECORD).filter(is_protected=False)
         blobs = Blob.objects.filter(
             registered_model=task.registered_model, inference_id__in=records.values("pk")
