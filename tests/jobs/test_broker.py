@@ -33,7 +33,7 @@ from tests.workers import Beat, Web, Worker, environment, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-A_FEW_SECONDS = 8
+AT_ONCE_SECONDS, A_FEW_SECONDS = 2, 8
 GIVE_BACK = """
 import django
 django.setup()
@@ -113,10 +113,11 @@ def test_exports_are_asked_for_while_the_broker_is_away(cast, pictures, broker, 
     headers = {"Authorization": f"Bearer {cast.carol.token}"}
     with httpx.Client(base_url=web.url + BASE, headers=headers, timeout=60) as client:
         client.get("/models")
-        asked_for(client, times=2)
+        asked_for(client, AT_ONCE_SECONDS)
+        asked_for(client, AT_ONCE_SECONDS)
         broker.start()
         broker.freeze()
-        asked_for(client)
+        asked_for(client, A_FEW_SECONDS)
     broker.thaw()
     run(Worker)
     old_schedule(tmp_path / "Beat-2.schedule")
@@ -127,13 +128,12 @@ def test_exports_are_asked_for_while_the_broker_is_away(cast, pictures, broker, 
         assert (export.state, export.progress_count) == ("complete", 10)
 
 
-def asked_for(client, times=1):
-    """So many exports are taken in, and nothing else is slower for it."""
-    for _ in range(times):
-        answer, seconds = timed(client, "POST", "/models/pictures/export-tasks", {})
-        assert answer.status_code == 201
-        assert answer.json()["state"] == "pending"
-        assert seconds < A_FEW_SECONDS
+def asked_for(client, most_seconds):
+    """An export is taken in, and nothing else is slower for it."""
+    answer, seconds = timed(client, "POST", "/models/pictures/export-tasks", {})
+    assert answer.status_code == 201
+    assert answer.json()["state"] == "pending"
+    assert seconds < most_seconds
     for path in ("", "/export-tasks", f"/export-tasks/{answer.json()['id']}", "/inferences/i-0000003"):
         told, seconds = timed(client, "GET", f"/models/pictures{path}")
         assert told.status_code == 200, path
@@ -193,14 +193,14 @@ def old_schedule(path):
 
 def test_two_schedulers_and_two_workers(cast, broker, run, tmp_path):  # noqa: F811
     model = make_model()
-    stock(model, 3_000, size=50)
+    stock(model, 1_000, size=50)
     policy = NewRetentionPolicyRequest(
         automated_interval=1, maximum_record_age=1, maximum_blob_age=1, delete_action="hard"
     )
     retention_policies.create_policy(model=model, user=cast.users["alice"], request=policy)
     RetentionPolicy.objects.update(created_at=timezone.now() - timedelta(hours=5))
     other = make_model()
-    stock(other, 3_000, size=50)
+    stock(other, 1_000, size=50)
     export = exports.create_export(model=other, user=make_user(), request=NewExportTaskRequest())
     app.control.purge()
     Export.objects.update(sent_at=None, state="pending")
@@ -226,9 +226,9 @@ def test_two_schedulers_and_two_workers(cast, broker, run, tmp_path):  # noqa: F
     for worker in workers:
         worker.stop()  # once it has done what it is at
     task = RetentionTask.objects.get()
-    assert (task.started_by, task.deleted_record_count, task.deleted_blob_count) == ("schedule", 3_000, 3_000)
+    assert (task.started_by, task.deleted_record_count, task.deleted_blob_count) == ("schedule", 1_000, 1_000)
     export.refresh_from_db()
-    assert (export.state, export.progress_count) == ("complete", 3_000)
+    assert (export.state, export.progress_count) == ("complete", 1_000)
     said = "".join(worker.said() for worker in workers)
     assert len(re.findall(r"Task inference_store.schedule_retention\S* succeeded", said)) == 2
     assert len(re.findall(r"Task inference_store.run_export\S* succeeded", said)) >= 6
