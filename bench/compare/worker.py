@@ -133,6 +133,18 @@ def _worker(system: str, size: int, directory: Path, *, embedded: bool) -> Worke
     return Worker(store, Workload.open(size, embedded=embedded), directory)
 
 
+def _answer(worker: Worker, command: dict[str, Any]) -> dict[str, Any]:
+    match command["do"]:
+        case "load":
+            return worker.load()
+        case "grow":
+            from bench.compare import growth  # other systems' environments have no contract
+
+            return growth.timed(worker.store, worker.workload)
+        case _:
+            return worker.run(*command["operation"])
+
+
 def main() -> None:
     system, size, directory, kind = sys.argv[1:]
     # What systems print goes to the log: this channel is for answers.
@@ -147,7 +159,7 @@ def main() -> None:
             try:
                 if worker is None:
                     worker = _worker(system, int(size), Path(directory), embedded=kind == "embedded")
-                answer = worker.load() if command["do"] == "load" else worker.run(*command["operation"])
+                answer = _answer(worker, command)
             except Exception as error:  # noqa: BLE001  (whatever a system raises is its answer)
                 traceback.print_exc()
                 answer = {"error": f"{type(error).__name__}: {error}"[:300]}

@@ -57,6 +57,12 @@ class QueryStore(ContractStore):
     def statistics(self, request: NewGetMetadataStatisticsRequest) -> MetadataStatistics:
         return self.statistics_.metadata_statistics(self.model, request)
 
+    def one(self, identity: str) -> Inference | None:
+        return self.pages.one_inference(self.model, identity)
+
+    def next_cursor(self, request: NewGetInferencesRequest) -> str | None:
+        return self.pages.inference_page(self.model, request).next_cursor
+
     def delete(self, filters: BaseInferenceFilter) -> int:
         return len(self.deletion.delete_matching(model=self.model, filters=filters))
 
