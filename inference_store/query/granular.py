@@ -2,8 +2,11 @@
 
 from functools import partial
 
+from django.db.models import Exists, OuterRef, QuerySet
+
 from inference_store.contract.filters import (
     DEFAULT_LIMIT,
+    BaseInferenceFilter,
     DeconstructedInferenceFilter,
     NewGetInferencesRequest,
     Pagination,
@@ -12,7 +15,8 @@ from inference_store.contract.inferences import GranularInference, GranularInfer
 from inference_store.models import Entry, RegisteredModel
 from inference_store.query.embeddings import refuse_unfit, with_distance
 from inference_store.query.matching import entry_condition, matching
-from inference_store.query.order import order_of
+from inference_store.query.order import Order, order_of
+from inference_store.query.page_keys import keys_in_time
 from inference_store.query.rows import Plain, RowsOf, bodies, plain_bodies
 
 FIELDS = {
@@ -36,27 +40,61 @@ def plain_granular_page(model: RegisteredModel, request: NewGetInferencesRequest
     return _page(model, request, partial(plain_bodies, form=request.embeddings or "numbers"))
 
 
+def _others(filters: BaseInferenceFilter) -> BaseInferenceFilter:
+    """What is asked of inferences and not of entries."""
+    return filters.model_copy(update={"deconstructed_inference_filter": None})
+
+
+def _found(model: RegisteredModel, filters: BaseInferenceFilter, entries: QuerySet[Entry]) -> QuerySet[Entry]:
+    """Of these entries, those of matching inferences."""
+    others = _others(filters)
+    if others.model_dump(exclude_none=True):
+        return entries.filter(inference__in=matching(model, others))
+    return entries  # an entry has an inference, always
+
+
+def _found_in_time(
+    model: RegisteredModel,
+    filters: BaseInferenceFilter,
+    entries: QuerySet[Entry],
+    order: Order,
+    cursor: str | None,
+    count: int,
+) -> QuerySet[Entry]:
+    """Of these entries, those of the next inferences in order of time that have some."""
+    by_inference = Order(order.name, "created_at", ("id",), order.descending)
+    position = None
+    if cursor is not None:
+        value, (key, _) = order.read(cursor)
+        # The inference that the cursor is in may have more.
+        position = by_inference.cursor(value, [key + 1 if order.descending else key - 1])
+    has_some = Exists(entries.filter(inference_id=OuterRef("pk")))
+    keys = keys_in_time(model, _others(filters), by_inference, position, slice(0, count + 1), has_some)
+    return entries.filter(inference_id__in=[key for key, _ in keys])
+
+
 def _page(model: RegisteredModel, request: NewGetInferencesRequest, rows_of: RowsOf) -> Plain:
     """Entries of matching inferences; labels and scores are asked of the entry itself.
 
-    Four queries at most, whatever the length.
+    Five queries at most, whatever the length.
     """
     pagination = request.pagination or Pagination()
     limit, offset = pagination.limit or DEFAULT_LIMIT, pagination.offset or 0
     order = order_of(request, fields=FIELDS, ties=TIES, nullable={"score"})
-    entries = Entry.objects.filter(
-        entry_condition(request.filters.deconstructed_inference_filter or DeconstructedInferenceFilter()),
-        registered_model=model,
-        inference__in=matching(model, request.filters),
-    )
+    filters, cursor = request.filters, pagination.cursor
+    wanted = entry_condition(filters.deconstructed_inference_filter or DeconstructedInferenceFilter())
+    entries: QuerySet[Entry] = Entry.objects.filter(wanted, registered_model=model)
+    part = slice(offset, offset + limit + 1)
+    if order.name == "created_at" and request.embedding_filters is None:
+        entries = _found_in_time(model, filters, entries, order, cursor, part.stop)
+    else:
+        entries = _found(model, filters, entries)
     columns = ["inference_id", "position", "label", "score", "geometry", order.field]
     if request.embedding_filters is not None:
         refuse_unfit(model, request.embedding_filters)
         entries = with_distance(entries, request.embedding_filters, prefix="inference__")
         columns.append("distance")
-    if pagination.cursor is not None:
-        entries = order.after(entries, pagination.cursor)
-    found = list(order.apply(entries).values_list(*columns)[offset : offset + limit + 1])
+    found = order.page(entries, cursor, columns, part)
     page = found[:limit]
     distances = {row[0]: row[-1] for row in page} if request.embedding_filters else None
     inferences = rows_of(model, list({row[0] for row in page}), distances, request.embedding_filters)

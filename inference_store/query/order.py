@@ -4,7 +4,7 @@ import base64
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -31,9 +31,33 @@ class Order:
         first = way(F(self.field), nulls_last=True) if self.nullable else way(F(self.field))
         return queryset.order_by(first, *(way(F(tie)) for tie in self.ties))
 
+    def page(
+        self, queryset: QuerySet[Any], cursor: str | None, columns: Sequence[str], part: slice
+    ) -> list[Any]:
+        """That part of what comes after the cursor. Those without a value are asked for apart, as an index
+        read backwards has them first."""
+        if not self.nullable:
+            rows = queryset if cursor is None else self.after(queryset, cursor)
+            return list(self.apply(rows).values_list(*columns)[part])
+        valued = replace(self, nullable=False)
+        found, passed, rest = [], 0, queryset.filter(**{f"{self.field}__isnull": True})
+        value, ties = (None, []) if cursor is None else self.read(cursor)
+        if cursor is None or value is not None:
+            rows = queryset.filter(**{f"{self.field}__isnull": False})
+            if cursor is not None:
+                rows = valued.after(rows, cursor)
+            found = list(valued.apply(rows).values_list(*columns)[part])
+            if len(found) == part.stop - part.start:
+                return found
+            passed = part.start + len(found) if found or not part.start else rows.count()
+        else:
+            rest = rest.filter(self._tied_after("lt" if self.descending else "gt", ties))
+        start, stop = max(0, part.start - passed), part.stop - passed
+        return [*found, *self.apply(rest).values_list(*columns)[start:stop]]
+
     def after(self, queryset: QuerySet[Any], cursor: str) -> QuerySet[Any]:
         """What comes after the row that `cursor` stands for."""
-        value, ties = self._read(cursor)
+        value, ties = self.read(cursor)
         beyond = TupleLessThan if self.descending else TupleGreaterThan
         operator = "lt" if self.descending else "gt"
         if not self.nullable:
@@ -65,7 +89,8 @@ class Order:
         body = json.dumps([self.name, self.descending, value, *ties], separators=(",", ":"))
         return base64.urlsafe_b64encode(body.encode()).decode().rstrip("=")
 
-    def _read(self, cursor: str) -> tuple[Any, list[int]]:
+    def read(self, cursor: str) -> tuple[Any, list[int]]:
+        """The value and the ties of the row that `cursor` stands for."""
         try:
             body = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
             name, descending, value, *ties = body

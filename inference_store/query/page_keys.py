@@ -16,6 +16,7 @@ from django.db.models.sql.query import Query
 from inference_store.contract.filters import BaseInferenceFilter
 from inference_store.models import Inference, RegisteredModel
 from inference_store.query.matching import conditions_of, narrowed
+from inference_store.query.metadata_conditions import Condition
 from inference_store.query.order import Order
 
 WALKED = 2_000
@@ -32,9 +33,12 @@ def keys_in_time(
     order: Order,
     position: str | None,
     part: slice,
+    *also: Condition,
 ) -> Keys:
-    """(id, created_at) of that part of what comes after the cursor's position, in order."""
+    """(id, created_at) of that part of what comes after the cursor's position, in order; of what `also`
+    satisfies these conditions."""
     asked = conditions_of(model, filters)
+    asked.others.extend(also)
 
     def after(queryset: QuerySet[Inference]) -> QuerySet[Inference]:
         return queryset if position is None else order.after(queryset, position)

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from django.db.models import Max, Min, OuterRef, QuerySet, Subquery
+from django.db.models import QuerySet
 
 from inference_store.contract.filters import (
     DEFAULT_LIMIT,
@@ -13,9 +13,10 @@ from inference_store.contract.filters import (
 from inference_store.contract.inferences import Inference as InferenceBody
 from inference_store.contract.inferences import InferencePage
 from inference_store.contract.metadata import Metadata
-from inference_store.models import Entry, Inference, RegisteredModel
+from inference_store.models import Inference, RegisteredModel
 from inference_store.query.counts import count_matching
 from inference_store.query.embeddings import refuse_unfit, with_distance
+from inference_store.query.entry_order import keys_by_entries, with_best_entry
 from inference_store.query.matching import matching
 from inference_store.query.neighbours import join_cursor, neighbours_page, split_cursor
 from inference_store.query.order import Order, order_of
@@ -28,15 +29,7 @@ FIELDS = {
     "label": "first_label",
     "score": "best_score",
 }
-
-
-def _sortable(queryset: QuerySet[Inference], order: Order) -> QuerySet[Inference]:
-    """With the smallest label or the highest score of each inference, where that is the order."""
-    if order.name not in ("label", "score"):
-        return queryset
-    best = Min("label") if order.name == "label" else Max("score")
-    entries = Entry.objects.filter(inference_id=OuterRef("pk")).order_by().values("inference_id")
-    return queryset.annotate(**{order.field: Subquery(entries.annotate(best=best).values("best"))})
+BY_ENTRIES = ("label", "score")
 
 
 def found(model: RegisteredModel, request: NewGetInferencesRequest) -> QuerySet[Inference]:
@@ -62,7 +55,7 @@ def plain_page(model: RegisteredModel, request: NewGetInferencesRequest) -> Plai
 def _page(model: RegisteredModel, request: NewGetInferencesRequest, rows_of: RowsOf) -> Plain:
     """One page: keys first by a narrow query, then the full rows by key. Three queries at most, or five
     where vector indexes are asked."""
-    order = order_of(request, fields=FIELDS, ties=("id",), nullable={"label", "score"})
+    order = order_of(request, fields=FIELDS, ties=("id",), nullable=set(BY_ENTRIES))
     near = neighbours_page(model, request, order)
     if near is not None:
         distances = {key: distance for distance, key in near.found}
@@ -84,6 +77,8 @@ def _exact_page(
     part = slice(offset, offset + limit + 1)
     if order.name == "created_at" and request.embedding_filters is None:
         keys = keys_in_time(model, request.filters, order, position, part)
+    elif order.name in BY_ENTRIES and request.embedding_filters is None:
+        keys = keys_by_entries(model, request.filters, order, position, part)
     else:
         keys = _keys(model, request, order, position, given, part)
     page = keys[:limit]
@@ -104,7 +99,9 @@ def _keys(
     given: list[int],
     part: slice,
 ) -> Keys:
-    queryset = _sortable(found(model, request), order)
+    queryset = found(model, request)
+    if order.name in BY_ENTRIES:
+        queryset = with_best_entry(queryset, order)
     if position is not None:
         queryset = order.after(queryset, position).exclude(pk__in=given)
     columns = ["id", order.field] + (["distance"] if request.embedding_filters else [])

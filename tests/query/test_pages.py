@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import BaseInferenceFilter, NewGetInferencesRequest
-from inference_store.query import granular, pages
+from inference_store.query import entry_order, granular, pages
 from tests import oracle
 from tests.making import LONG_AGO, make_model, make_request, store
 
@@ -219,8 +219,30 @@ def test_it_runs_as_many_queries_for_twenty_rows_as_for_two(ask, sort):
         ask(model, sort=sort, limit=2)
     with CaptureQueriesContext(connection) as twenty:
         ask(model, sort=sort, limit=20)
-    # Expect 2 queries: the keys, and the rows with their embeddings.
-    assert len(two) == len(twenty) == 2
+    # Expect 2 queries: the keys, and the rows with their embeddings. One more in order of entries (of those
+    # that were walked, where inferences stand), and for entries in order of time (of which inferences).
+    more = ("label", "score") if ask is page_of else ("created_at",)
+    assert len(two) == len(twenty) == (3 if sort in more else 2)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("sort", ["label", "score"])
+@pytest.mark.parametrize("most_walked", [0, 6, 20_000])
+def test_walked_or_collected_it_is_the_same_page(monkeypatch, most_walked, sort, direction):
+    monkeypatch.setattr(entry_order, "FIRST_WALKED", 2)
+    monkeypatch.setattr(entry_order, "MOST_WALKED", most_walked)
+    model, requests = many_ties()
+    filters = BaseInferenceFilter.model_validate({"deconstructed_inference_filter": {"labels": ["a"]}})
+    right = oracle.ordered_ids(requests, filters, sort, direction == "desc")
+
+    def ask(model, **pagination):
+        asked_for = {"filters": filters, "pagination": {"sort": sort, "direction": direction, **pagination}}
+        return pages.inference_page(model, NewGetInferencesRequest.model_validate(asked_for))
+
+    for limit in (1, 5):
+        assert walked(ask, ids, model, limit) == right
+        by_offset = [ids(ask(model, limit=limit, offset=start)) for start in range(0, len(right), limit)]
+        assert [each for page in by_offset for each in page] == right
 
 
 def test_huge_distances_do_not_stop_a_walk():

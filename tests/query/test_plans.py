@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from inference_store.contract.filters import BaseInferenceFilter, NewGetInferencesRequest
 from inference_store.contract.metadata import NewGetMetadataStatisticsRequest
 from inference_store.models import Catalogue, Project, RegisteredModel, SearchSlot
-from inference_store.query import pages, statistics
+from inference_store.query import granular, pages, statistics
 from inference_store.query.matching import matching
 from inference_store.services import catalogues
 from tests.making import make_model
@@ -48,6 +48,7 @@ ENTRIES = """
            ((id * 7 + position * 13) %% 1000) / 1000.0
       from inference_store_inference, generate_series(0, 2) position where registered_model_id = %(model)s
 """
+WHOLE_TABLES = {"inference_store_inference", "inference_store_entry"}
 TABLES = "inference, entry, cataloguecount, catalogue, searchslot, metadatakey"
 
 
@@ -206,7 +207,7 @@ QUESTIONS = {
 def test_it_reads_little_more_than_it_gives(stocked, question):
     ask, indexes, rows = QUESTIONS[question]
     found = Reads.of(ask(stocked))
-    assert not found.scanned & {"inference_store_inference", "inference_store_entry"}, "reads a whole table"
+    assert not found.scanned & WHOLE_TABLES, "reads a whole table"
     assert set(indexes) <= found.indexes
     assert found.rows <= rows
 
@@ -222,3 +223,46 @@ def test_pages_are_those_of_the_plain_query(stocked, filters):
     )
     assert [each.inference_id for each in page(stocked, filters)().inferences] == list(plain[:50])
     assert count(stocked, filters)() == len(plain)
+
+
+# --- Orders -------------------------------------------------------------------------------------------------
+ORDERS = {
+    # The order, the index that has it, and how many rows a page may read: in order of labels all of the
+    # label that the page begins with are sorted.
+    "page score desc": (pages.inference_page, "score", "desc", "entry_score", 3_000),
+    "page score asc": (pages.inference_page, "score", "asc", "entry_score", 3_000),
+    "page label asc": (pages.inference_page, "label", "asc", "entry_label", 3 * ROWS // 20 + 3_000),
+    "granular score desc": (granular.granular_page, "score", "desc", "entry_score", 500),
+    "granular score asc": (granular.granular_page, "score", "asc", "entry_score", 500),
+    "granular label desc": (granular.granular_page, "label", "desc", "entry_label", 3 * ROWS // 20 + 500),
+    "granular created_at desc": (granular.granular_page, "created_at", "desc", "inference_page", 500),
+    "page created_at asc": (pages.inference_page, "created_at", "asc", "inference_page", 200),
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ORDERS)
+def test_a_page_far_down_reads_as_little_as_the_first(stocked, name):
+    ask, sort, direction, index, rows = ORDERS[name]
+
+    def asked(**pagination):
+        pagination = {"sort": sort, "direction": direction, "limit": 20, **pagination}
+        return lambda: ask(stocked, NewGetInferencesRequest.model_validate({"pagination": pagination}))
+
+    cursor = None
+    for skipped in (0, 10_000):
+        cursor = asked(cursor=cursor, limit=1)().next_cursor if not skipped else deep_cursor(asked, skipped)
+        found = Reads.of(asked(cursor=cursor))
+        assert index in found.indexes
+        assert not found.scanned & {"inference_store_inference", "inference_store_entry"}, (
+            "reads a whole table"
+        )
+        assert found.rows <= rows
+
+
+def deep_cursor(asked, rows):
+    """The cursor after so many rows."""
+    cursor = None
+    for _ in range(rows // 1_000):
+        cursor = asked(cursor=cursor, limit=1_000)().next_cursor
+    return cursor
