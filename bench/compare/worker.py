@@ -45,6 +45,9 @@ class Worker:
 
     def _ingest(self) -> dict[str, Any]:
         size, embedded = self.workload.size, self.workload.embeddings is not None
+        if self.store.fills_at(self.workload):
+            self.store.fill(self.workload)
+            return {"embedded": embedded, "filled": True, **self._finish(size)}
         alone, alone_rate = self._insert_singly(0, 1)
         done, together_rate = alone, None
         if self.store.clients > 1:
@@ -58,20 +61,23 @@ class Worker:
             self.store.insert(records, vectors)
             seconds += time.perf_counter() - started
             done = after
-        started = time.perf_counter()
-        self.store.finish()
-        finishing = time.perf_counter() - started
-        held = self.store.bytes_held()
+        finished = self._finish(size)
         return {
             "embedded": embedded,
             "singles_per_second": alone_rate,
             "clients": self.store.clients,
             "singles_per_second_together": together_rate,
             "batched_per_second": (size - first_batch) / seconds,
-            "finish_seconds": finishing,
-            "loaded_per_second": (size - first_batch) / (seconds + finishing),
-            "bytes_each": {part: held[part] / size for part in held},
+            "loaded_per_second": (size - first_batch) / (seconds + finished["finish_seconds"]),
+            **finished,
         }
+
+    def _finish(self, size: int) -> dict[str, Any]:
+        started = time.perf_counter()
+        self.store.finish()
+        finishing = time.perf_counter() - started
+        held = self.store.bytes_held()
+        return {"finish_seconds": finishing, "bytes_each": {part: held[part] / size for part in held}}
 
     def _insert_singly(self, first: int, clients: int) -> tuple[int, float]:
         """How many inferences were stored one by one, and how many a second."""

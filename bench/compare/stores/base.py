@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bench.compare.workload import Array, Record
+from bench.compare.workload import Array, Record, Workload
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,13 @@ class Store(ABC):
 
     def insert_one(self, record: Record, vector: Array | None) -> None:
         self.insert([record], None if vector is None else vector[None])
+
+    def fills_at(self, workload: Workload) -> bool:
+        """Whether so much is filled from the inside; no rate of ingest is measured then."""
+        return False
+
+    def fill(self, workload: Workload) -> None:
+        raise NotImplementedError
 
     def finish(self) -> None:  # noqa: B027  (most systems keep their indexes while they store)
         """Whatever belongs to loading and comes once, after the last batch."""

@@ -5,13 +5,15 @@ from typing import Any
 
 from bench.compare.places import CHECKOUT
 from bench.compare.stores import contract_objects as ours
-from bench.compare.stores import database
+from bench.compare.stores import database, filling
 from bench.compare.stores.contract_store import ContractStore
-from bench.compare.workload import DIMENSIONS, Array, Record
+from bench.compare.workload import DIMENSIONS, Array, Record, Workload
 from inference_store.contract.enums import TaskType
 from inference_store.contract.filters import BaseInferenceFilter, NewGetInferencesRequest
 from inference_store.contract.inferences import Inference
 from inference_store.contract.metadata import MetadataStatistics, NewGetMetadataStatisticsRequest
+
+FILLED_FROM = 10_000_000
 
 
 class QueryStore(ContractStore):
@@ -41,6 +43,12 @@ class QueryStore(ContractStore):
 
     def insert(self, records: list[Record], vectors: Array | None) -> None:
         self.ingest.store_inferences(model=self.model, requests=ours.storage_requests(records, vectors))
+
+    def fills_at(self, workload: Workload) -> bool:
+        return workload.embeddings is None and workload.size >= FILLED_FROM
+
+    def fill(self, workload: Workload) -> None:
+        filling.fill(self.model, workload)
 
     def finish(self) -> None:
         database.settle()
