@@ -50,12 +50,12 @@ def fill(model: Any, workload: Workload) -> None:
             records = workload.records(first, first + AT_ONCE)
             keys = range(last + first + 1, last + first + len(records) + 1)
             with cursor.copy(f"copy {TABLES[0]} ({INFERENCES}) from stdin") as copy:
-                for key, record in zip(keys, records, strict=True):
-                    copy.write_row(_row(model.pk, key, record))
+                for number, record in zip(keys, records, strict=True):
+                    copy.write_row(_row(model.pk, number, record))
             with cursor.copy(f"copy {TABLES[1]} ({ENTRIES}) from stdin") as copy:
-                for key, record in zip(keys, records, strict=True):
+                for number, record in zip(keys, records, strict=True):
                     for position, entry in enumerate(record["entries"]):
-                        copy.write_row((key, entry["score"], model.pk, position, entry["label"]))
+                        copy.write_row((number, entry["score"], model.pk, position, entry["label"]))
         cursor.execute(
             f"select setval(pg_get_serial_sequence('{TABLES[0]}', 'id'), max(id)) from {TABLES[0]}"
         )
