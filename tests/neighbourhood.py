@@ -50,6 +50,17 @@ def plant(model, vectors, cluster, first=0, *, analyzed=True):
     return [row.pk for row in rows]
 
 
+def make_units(keys):
+    """As the background does where there is a vector index."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "insert into inference_store_unitembedding (inference_id, registered_model_id, half) "
+            "select inference_id, registered_model_id, l2_normalize(vector)::halfvec "
+            "from inference_store_embedding where inference_id = any(%s)",
+            [keys],
+        )
+
+
 def request_of(query, metric="cosine", filters=None, **pagination):
     return NewGetInferencesRequest.model_validate(
         {

@@ -3,7 +3,7 @@
 from inference_store.models.access import Membership, Project, Role, Token, User
 from inference_store.models.blob import Blob
 from inference_store.models.catalogue import Catalogue, CatalogueCount
-from inference_store.models.embedding import Embedding
+from inference_store.models.embedding import Embedding, UnitEmbedding
 from inference_store.models.entry import Entry
 from inference_store.models.export import Export, ExportBatch
 from inference_store.models.inference import Inference
@@ -37,6 +37,7 @@ __all__ = [
     "SearchSlot",
     "SoftDeletedInference",
     "Token",
+    "UnitEmbedding",
     "User",
     "VectorIndex",
 ]

@@ -1,7 +1,7 @@
 """Embeddings, apart from inferences so that a page of those never reads vectors."""
 
 from django.db import models
-from pgvector.django import VectorField
+from pgvector.django import HalfVectorField, VectorField
 
 from inference_store.models.inference import Inference
 from inference_store.models.registered_model import RegisteredModel
@@ -31,3 +31,19 @@ class Embedding(models.Model):
 
     def __str__(self) -> str:
         return f"embedding of {self.pk}"
+
+
+class UnitEmbedding(models.Model):
+    """An embedding again, at length 1 and in halves: half the bytes, and compared in a tenth of the time.
+
+    Made in the background where there is a vector index for cosines, of every embedding up to its watermark.
+    """
+
+    inference_id = models.BigIntegerField(primary_key=True)
+    registered_model = models.ForeignKey(
+        RegisteredModel, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    half = HalfVectorField()
+
+    def __str__(self) -> str:
+        return f"unit embedding of {self.pk}"

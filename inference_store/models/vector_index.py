@@ -11,16 +11,19 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from inference_store.contract.enums import EmbeddingDistanceMetric
+from inference_store.models.embedding import Embedding, UnitEmbedding
 from inference_store.models.registered_model import RegisteredModel
 
 COSINE = EmbeddingDistanceMetric.COSINE
 L2 = EmbeddingDistanceMetric.L2
-# What is indexed, its operator class, the operator that orders by it. Of unit length, halves can't overflow.
-# Nor is a zero vector left out, as it would be by the operator class for cosines.
+DOT = EmbeddingDistanceMetric.NEGATIVE_DOT_PRODUCT
+EMBEDDINGS, UNITS = Embedding._meta.db_table, UnitEmbedding._meta.db_table
+# The table, what of it is indexed, the operator class, the operator that orders by it. Of unit length, halves
+# can't overflow. Nor is a zero vector left out, as it would be by the operator class for cosines.
 SPELLINGS = {
-    COSINE: ("l2_normalize({vector})::halfvec({size})", "halfvec_ip_ops", "<#>"),
-    L2: ("{vector}::vector({size})", "vector_l2_ops", "<->"),
-    EmbeddingDistanceMetric.NEGATIVE_DOT_PRODUCT: ("{vector}::vector({size})", "vector_ip_ops", "<#>"),
+    COSINE: (UNITS, "half::halfvec({size})", "halfvec_ip_ops", "<#>"),
+    L2: (EMBEDDINGS, "vector::vector({size})", "vector_l2_ops", "<->"),
+    DOT: (EMBEDDINGS, "vector::vector({size})", "vector_ip_ops", "<#>"),
 }
 LARGEST_SIZE = {COSINE: 4_000}
 LARGEST_SIZE_UNROUNDED = 2_000
@@ -101,11 +104,15 @@ class VectorIndex(models.Model):
             f"and inference_id > {int(self.after)} and inference_id <= {int(self.watermark)}"
         )
 
+    @property
+    def table(self) -> str:
+        """What it is an index of."""
+        return SPELLINGS[EmbeddingDistanceMetric(self.metric)][0]
+
     def ordering(self, size: int, query: str) -> str:
         """What to order by to be answered by the index; `query` is an SQL expression."""
-        expression, _, operator = SPELLINGS[EmbeddingDistanceMetric(self.metric)]
-        parts = (expression.format(vector=each, size=size) for each in ("vector", query))
-        return f" {operator} ".join(f"({each})" for each in parts)
+        _, expression, _, operator = SPELLINGS[EmbeddingDistanceMetric(self.metric)]
+        return f"({expression.format(size=size)}) {operator} ({query})"
 
     def probes_for(self, neighbours: int) -> int:
         """Lists to read so that so many neighbours are found."""

@@ -19,9 +19,9 @@ from django.db.models import QuerySet
 from inference_store.contract.enums import EmbeddingDistanceMetric
 from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import DEFAULT_LIMIT, EmbeddingFilter, NewGetInferencesRequest
-from inference_store.models import Embedding, Inference, RegisteredModel, VectorIndex
-from inference_store.models.vector_index import COSINE, indexable
-from inference_store.query.embeddings import refuse_unfit, spelled, unit
+from inference_store.models import Inference, RegisteredModel, VectorIndex
+from inference_store.models.vector_index import COSINE, EMBEDDINGS, UNITS, indexable
+from inference_store.query.embeddings import refuse_unfit, spelled
 from inference_store.query.matching import matching
 from inference_store.query.order import Order
 
@@ -31,10 +31,16 @@ DEPTHS = (100, 400, 1_600, 6_400)
 """How many neighbours the indexes are asked for, and were measured at; deeper where a filter leaves few."""
 MARGIN = 1.25
 MARGIN_OF_FILTERS = 4
-FEW_PER_ROOT = 16
+FEW_PER_ROOT = {
+    COSINE: 64,
+    EmbeddingDistanceMetric.L2: 16,
+    EmbeddingDistanceMetric.NEGATIVE_DOT_PRODUCT: 16,
+}
 """Times the root of all rows: where a filter leaves so few, reading them all is quicker than an index."""
 ROUNDING = {COSINE: 1e-4}
 """By how much an index of halves may be wrong about which of two is nearer."""
+MOST_ROUNDING = 2**-9
+"""By how much it ever is: of either of the two, halves of vectors of length 1 are off by 2**-10 at most."""
 
 CHAIN_SECONDS = 5.0
 """Far less than an index outlives its replacement."""
@@ -44,7 +50,6 @@ OPERATORS = {
     EmbeddingDistanceMetric.L2: "<->",
     EmbeddingDistanceMetric.NEGATIVE_DOT_PRODUCT: "<#>",
 }
-TABLE = Embedding._meta.db_table
 
 Found = list[tuple[float, int]]
 """(distance, key) each, nearest first."""
@@ -158,7 +163,7 @@ class _Search:
         chain: list[VectorIndex],
     ) -> None:
         self.model, self.filters, self.metric, self.chain = model, request.filters, wanted.metric, chain
-        self.vector, self.query = wanted.query_embedding, literal(wanted.query_embedding)
+        self.asking = asking(wanted.metric, wanted.query_embedding)
         self.rows = sum(index.row_count for index in chain)
 
     def nearest(self, count: int) -> Found | None:
@@ -166,55 +171,86 @@ class _Search:
         queryset = None
         if self.filters and self.filters.model_dump(exclude_none=True):
             queryset = matching(self.model, self.filters)
-            found = self._among_few(queryset, int(FEW_PER_ROOT * math.sqrt(self.rows)), count)
+            found = self._among_few(queryset, count)
             if found is not None:
                 return found
         needed = count * MARGIN * (1 if queryset is None else MARGIN_OF_FILTERS)
-        while depth := next((each for each in DEPTHS if each >= needed), None):
+        while depth := _depth_for(needed):
             found, horizon = self._by_index(depth)
             if queryset is not None:
                 near = queryset.filter(pk__in=[key for _, key in found])
                 passing = set(near.values_list("pk", flat=True))
                 found = [each for each in found if each[1] in passing]
-            certain = [each for each in found if each[0] + ROUNDING.get(self.metric, 0) < horizon]
+            certain = self._certain(found, horizon)
             if len(certain) >= count or horizon == math.inf:
                 return certain[:count]
             # Deeper by as much as is missing.
             needed = max(depth + 1, MARGIN * depth * count / max(len(found), 1))
         return None
 
-    def _among_few(self, queryset: QuerySet[Inference], few: int, count: int) -> Found | None:
-        """Exactly, if these inferences are so few; None if they are more."""
+    def _certain(self, found: Found, horizon: float) -> Found:
+        """What is nearer than anything that was held back."""
+        return [each for each in found if each[0] + ROUNDING.get(self.metric, 0) < horizon]
+
+    def _among_few(self, queryset: QuerySet[Inference], count: int) -> Found | None:
+        """Of these inferences, where they are few; None if they are more.
+
+        Of cosines only so many are computed as must be: those that halves put first, and more where halves
+        can't tell.
+        """
+        few = int(FEW_PER_ROOT[self.metric] * math.sqrt(self.rows))
+        depth = _depth_for(count * MARGIN) if self.metric is COSINE else None
+        while True:
+            total, found = self._read_few(queryset, few, depth, count)
+            if total > few:
+                return None
+            units = [distance for distance, key in found if key <= self.chain[-1].watermark]
+            if depth is None or len(units) < depth:
+                return found[:count]
+            certain = self._certain(found, max(units) - MOST_ROUNDING)
+            if len(certain) >= count:
+                return certain[:count]
+            depth = None
+
+    def _read_few(
+        self, queryset: QuerySet[Inference], few: int, depth: int | None, count: int
+    ) -> tuple[int, Found]:
+        """How many they are, and the exact distances: of those that halves put first and of all newer ones;
+        without a depth, of the nearest."""
         keys, parameters = queryset.values_list("pk")[: few + 1].query.sql_with_params()
-        # One by one by their keys, whatever the planner thinks of the filter.
-        one = f"select inference_id, vector from {TABLE} where inference_id = few.id offset 0"  # noqa: S608
-        few_embeddings = f"few cross join lateral ({one}) stored where n <= {few}"
+        of_few, watermark = "inference_id = any((select ids from few)::bigint[])", self.chain[-1].watermark
+        among, near, limit = of_few, "", f"limit {count}"
+        if depth is not None:
+            newer = f"select id from few, unnest(ids) id where id > {watermark}"  # noqa: S608
+            among = f"inference_id = any(array(select inference_id from near union all {newer}))"  # noqa: S608
+            near = (
+                f", near as materialized (select inference_id from {UNITS} "  # noqa: S608
+                f"where {of_few} and inference_id <= {watermark} "
+                f"order by half <#> (select half from asked) limit {depth})"
+            )
+            limit = ""
+        # As one array: the index then goes from key to key, whatever the planner thinks of the filter.
         statement = f"""
-            with few(id) as materialized ({keys}), counted as materialized (select count(*) as n from few)
+            {self.asking}, counted as materialized (
+                select array_agg(id) as ids, count(*) as n from ({keys}) held(id)
+            ), few as materialized (select ids from counted where n <= {few}){near}
             select n, distance, inference_id from counted left join lateral (
-                {self._exact(few_embeddings)} limit {count}
+                {exact_distances(self.metric, among)} {limit}
             ) found on true"""  # noqa: S608
         with connection.cursor() as cursor:
             cursor.execute(statement, parameters)
             rows = cursor.fetchall()
-        if rows[0][0] > few:
-            return None
-        return [(distance, key) for _, distance, key in rows if key is not None]
-
-    def _exact(self, source: str) -> str:
-        return exact_distances(self.metric, self.vector, source)
+        return rows[0][0], sorted((distance, key) for _, distance, key in rows if key is not None)
 
     def _by_index(self, depth: int) -> tuple[Found, float]:
         """The nearest of each index and of the rest, and how far nothing that was held back can be."""
         statements = ["set local enable_sort = off"]
         for index in self.chain:
-            ordering = index.ordering(self.model.embedding_size, self.query)
             statements.append(f"set local ivfflat.probes = {max(1, index.probes_for(depth))}")
-            near = f"{TABLE} where {index.predicate} order by {ordering} limit {depth}"
-            statements.append(self._exact(f"(select inference_id, vector from {near}) near"))  # noqa: S608
+            statements.append(f"{self.asking} {exact_distances(self.metric, near(index, self.model, depth))}")
         statements.append("set local enable_sort to default")
         newer = f"registered_model_id = {self.model.pk} and inference_id > {self.chain[-1].watermark}"
-        statements.append(f"{self._exact(f'{TABLE} where {newer}')} limit {depth}")
+        statements.append(f"{self.asking} {exact_distances(self.metric, newer)} limit {depth}")
         answers = _answers(statements)
         horizon, found = math.inf, []
         for number, rows in enumerate(answers):
@@ -230,6 +266,10 @@ class _Search:
         return sorted(found), horizon
 
 
+def _depth_for(needed: float) -> int | None:
+    return next((depth for depth in DEPTHS if depth >= needed), None)
+
+
 def _answers(statements: list[str]) -> list[Found]:
     """The rows of each query among these. In one go: a transaction of their own, if there is none."""
     answers = []
@@ -242,21 +282,34 @@ def _answers(statements: list[str]) -> list[Found]:
                 return answers
 
 
-def exact_distances(metric: EmbeddingDistanceMetric, query: list[float], source: str) -> str:
-    """A query for (distance, key) of a source of embeddings, nearest first; `with_distance` says the same.
+def asking(metric: EmbeddingDistanceMetric, query: list[float]) -> str:
+    """The query embedding as SQL, spelt once; for cosines also as units are stored."""
+    vector = f"select '{spelled(np.asarray(query, np.float32))}'::vector as query"
+    if metric is COSINE:
+        vector = f"select query, l2_normalize(query)::halfvec as half from ({vector}) given"  # noqa: S608
+    return f"with asked as materialized ({vector})"
+
+
+def near(index: VectorIndex, model: RegisteredModel, depth: int) -> str:
+    """The condition that an embedding is one of those that the index gives first; after `asking`."""
+    query = "half" if EmbeddingDistanceMetric(index.metric) is COSINE else "query"
+    ordering = index.ordering(model.embedding_size, f"select {query} from asked")  # noqa: S608
+    source = f"{index.table} where {index.predicate}"
+    keys = f"select inference_id from {source} order by {ordering} limit {depth}"  # noqa: S608
+    return f"inference_id = any(array({keys}))"
+
+
+def exact_distances(metric: EmbeddingDistanceMetric, among: str) -> str:
+    """A query, after `asking`, for (distance, key) of embeddings, nearest first, as `with_distance` has them.
 
     The subquery keeps a distance from being computed wherever it is named.
     """
     distance = "raw"
     if metric is COSINE:
-        product = f"l2_normalize(vector) <#> {literal(unit(query))}"
+        product = "l2_normalize(vector) <#> (select l2_normalize(query) from asked)"
         distance = f"case when raw in ('NaN', 0, 1, 2) then greatest(0, 1 + ({product})) else raw end"
     return (
         f"select {distance} as distance, inference_id from (select inference_id, vector, "  # noqa: S608
-        f"vector {OPERATORS[metric]} {literal(query)} as raw from {source} offset 0) held order by 1, 2"
+        f"vector {OPERATORS[metric]} (select query from asked) as raw from {EMBEDDINGS} where {among} "
+        "offset 0) held order by 1, 2"
     )
-
-
-def literal(vector: list[float]) -> str:
-    """The vector as SQL."""
-    return f"'{spelled(np.asarray(vector, np.float32))}'::vector"

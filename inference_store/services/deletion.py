@@ -13,7 +13,7 @@ from psycopg.sql import SQL, Identifier
 from inference_store import blobs
 from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import BaseInferenceFilter
-from inference_store.models import Blob, Embedding, Entry, Inference, RegisteredModel
+from inference_store.models import Blob, Embedding, Entry, Inference, RegisteredModel, UnitEmbedding
 from inference_store.query.matching import matching
 from inference_store.services import soft_deletion
 
@@ -65,7 +65,8 @@ def _delete(model: RegisteredModel, queryset: QuerySet[Inference], named: Iterab
 def delete_rows(keys: list[int]) -> Doomed:
     """Delete the inferences of these keys, which the caller has locked, and doom their blobs."""
     with connection.cursor() as cursor:
-        for table in (Entry, Embedding):
+        # Units last: who makes them waits for those who are at the embeddings (services/vector_indexes.py).
+        for table in (Entry, Embedding, UnitEmbedding):
             statement = SQL("delete from {} where inference_id = any(%s)")
             cursor.execute(statement.format(Identifier(table._meta.db_table)), [keys])
         statement = SQL("delete from {} where id = any(%s)")

@@ -58,6 +58,13 @@ RESTORE_EMBEDDINGS = """
     select id, registered_model_id, vector from inference_store_softdeletedinference
      where id = any(%(keys)s) and vector is not null
 """
+# Under their old keys, which a vector index may cover.
+RESTORE_UNITS = """
+    insert into inference_store_unitembedding (inference_id, registered_model_id, half)
+    select inference_id, registered_model_id, l2_normalize(vector)::halfvec
+      from inference_store_embedding where inference_id = any(%(keys)s)
+    on conflict do nothing
+"""
 
 
 @dataclass(slots=True)
@@ -150,6 +157,7 @@ def _insert(keys: list[int]) -> set[int]:
         given: dict[str, Any] = {"keys": restored, "defaults": _defaults(Entry)}
         cursor.execute(_restoring(RESTORE_ENTRIES, Entry), given)
         cursor.execute(RESTORE_EMBEDDINGS, {"keys": restored})
+        cursor.execute(RESTORE_UNITS, {"keys": restored})
     return set(restored)
 
 

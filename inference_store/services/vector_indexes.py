@@ -9,6 +9,7 @@ import logging
 import math
 import random
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,26 +24,36 @@ from django.db.models.functions import Now
 from psycopg.errors import ProgramLimitExceeded
 
 from inference_store.contract.enums import EmbeddingDistanceMetric
-from inference_store.models import Embedding, RegisteredModel, VectorIndex
+from inference_store.models import Embedding, Inference, RegisteredModel, VectorIndex
 from inference_store.models.job import hence
-from inference_store.models.vector_index import COSINE, NAME_PREFIX, SPELLINGS, indexable
+from inference_store.models.vector_index import (
+    COSINE,
+    EMBEDDINGS,
+    NAME_PREFIX,
+    SPELLINGS,
+    UNITS,
+    indexable,
+)
 from inference_store.query.embeddings import vectors
 from inference_store.query.neighbours import (
     DEPTHS,
     MARGIN,
+    asking,
     exact_distances,
-    literal,
     look_up_again,
+    near,
     take_wanted,
 )
 
 logger = logging.getLogger(__name__)
 State = VectorIndex.State
-TABLE = Embedding._meta.db_table
 
 LEASE_SECONDS = 60.0
 GRACE_SECONDS = 60.0
 """Until an index that was replaced is dropped: longer than a search takes from choosing it to reading it."""
+COPIED_AT_ONCE = 10_000
+WRITERS_SECONDS = 60.0
+POLL_SECONDS = 0.05
 FEWEST_AT_ONCE = 1_000
 """New rows that are worth an index when somebody asks for one."""
 MOST_LISTS = 1_000
@@ -200,6 +211,9 @@ def _build(plan: Plan) -> bool:
         return False
     try:
         with _kept(index), _session(_memory(index.lists, plan.model.embedding_size)):
+            if plan.metric is COSINE and not _make_units(plan):
+                index.delete()  # tried again, beside other writers
+                return False
             _create(index, plan.model)
             index.probes, index.recall = _measured(index, plan.model)
         _put_in_place(index, plan.replaced)
@@ -282,12 +296,71 @@ def _memory(lists: int, size: int) -> int:
     return 64 + int(1.25 * needed) // MIB
 
 
+def _make_units(plan: Plan) -> bool:
+    """Make the units that the index is to be of; False where others take too long to end.
+
+    Who may still store an id up to the watermark holds a lock on the ids' sequence; and who has deleted an
+    embedding, but was too early to see its unit, one on the embeddings.
+    """
+    covered = plan.replaced[0].watermark if plan.replaced else plan.after
+    if covered >= plan.watermark:
+        return True
+    if not _wait_for_holders("pg_get_serial_sequence(%s, 'id')", Inference._meta.db_table):
+        return False
+    after: int | None = covered
+    while after is not None:
+        after = _value(MAKE_UNITS, [plan.model.pk, after, plan.watermark, COPIED_AT_ONCE])
+    if not _wait_for_holders("%s", EMBEDDINGS):
+        return False
+    with connection.cursor() as cursor:
+        cursor.execute(DROP_UNITS, [plan.model.pk, covered, plan.watermark])
+        cursor.execute(f"analyze {UNITS} (inference_id, registered_model_id)")
+    return True
+
+
+def _wait_for_holders(relation: str, name: str) -> bool:
+    """Wait until all transactions have ended that hold a writer's lock there now."""
+    end, holders = time.monotonic() + WRITERS_SECONDS, None
+    while True:
+        now = set(_value(HOLDERS.format(relation=relation), [name]))
+        holders = now if holders is None else holders & now
+        if not holders or time.monotonic() > end:
+            return not holders
+        time.sleep(POLL_SECONDS)
+
+
+HOLDERS = """
+    select coalesce(array_agg(virtualtransaction), '{{}}') from pg_locks
+     where locktype = 'relation' and mode = 'RowExclusiveLock' and pid <> pg_backend_pid()
+       and database = (select oid from pg_database where datname = current_database())
+       and relation = ({relation})::regclass
+"""
+# The last key of these, or null where there are no more.
+MAKE_UNITS = """
+    with chunk as materialized (
+        select inference_id, registered_model_id, vector from inference_store_embedding
+         where registered_model_id = %s and inference_id > %s and inference_id <= %s
+         order by inference_id limit %s
+    ), made as (
+        insert into inference_store_unitembedding (inference_id, registered_model_id, half)
+        select inference_id, registered_model_id, l2_normalize(vector)::halfvec from chunk
+        on conflict do nothing
+    )
+    select max(inference_id) from chunk
+"""
+DROP_UNITS = """
+    delete from inference_store_unitembedding unit
+     where registered_model_id = %s and inference_id > %s and inference_id <= %s
+       and not exists (select from inference_store_embedding held where held.inference_id = unit.inference_id)
+"""
+
+
 def _create(index: VectorIndex, model: RegisteredModel) -> None:
-    expression, operators, _ = SPELLINGS[EmbeddingDistanceMetric(index.metric)]
-    vector = expression.format(vector="vector", size=model.embedding_size)
+    table, expression, operators, _ = SPELLINGS[EmbeddingDistanceMetric(index.metric)]
+    vector = expression.format(size=model.embedding_size)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"create index concurrently {index.name} on {TABLE} using ivfflat (({vector}) {operators}) "
+            f"create index concurrently {index.name} on {table} using ivfflat (({vector}) {operators}) "
             f"with (lists = {index.lists}) where {index.predicate}"
         )
 
@@ -366,12 +439,9 @@ def _distances(
 ) -> list[float]:
     """Of the nearest so many, ascending; by the index unless exactly."""
     metric = EmbeddingDistanceMetric(index.metric)
-    source = f"{TABLE} where {index.predicate}"
-    if not exactly:
-        ordering = index.ordering(model.embedding_size, literal(query))
-        source = f"(select inference_id, vector from {source} order by {ordering} limit {depth}) near"  # noqa: S608
+    among = index.predicate if exactly else near(index, model, depth)
     with connection.cursor() as cursor:
-        cursor.execute(f"{exact_distances(metric, query, source)} limit {depth}")
+        cursor.execute(f"{asking(metric, query)} {exact_distances(metric, among)} limit {depth}")
         return [distance for distance, _ in cursor.fetchall()]
 
 
@@ -404,7 +474,7 @@ def _recalls(
 # Not those that a dead worker's session is still building.
 STORED = """
     select held.relname from pg_index known join pg_class held on held.oid = known.indexrelid
-     where known.indrelid = %s::regclass and held.relname like %s
+     where known.indrelid in (%s::regclass, %s::regclass) and held.relname like %s
        and not exists (select from pg_stat_progress_create_index at where at.index_relid = known.indexrelid)
 """
 
@@ -418,7 +488,7 @@ def drop_unneeded() -> int:
     kept = VectorIndex.objects.filter(state__in=[State.BUILDING, State.READY, State.LEAVING])
     needed = {f"{NAME_PREFIX}{pk}" for pk in kept.values_list("pk", flat=True)}
     with connection.cursor() as cursor:
-        cursor.execute(STORED, [TABLE, f"{NAME_PREFIX}%".replace("_", r"\_")])
+        cursor.execute(STORED, [EMBEDDINGS, UNITS, f"{NAME_PREFIX}%".replace("_", r"\_")])
         unneeded = [name for (name,) in cursor.fetchall() if name not in needed]
     for name in unneeded:
         with _session(0), connection.cursor() as cursor:

@@ -6,11 +6,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from inference_store.contract.errors import Refusal
-from inference_store.models import Embedding, Inference, VectorIndex
+from inference_store.models import Embedding, Inference, UnitEmbedding, VectorIndex
 from inference_store.query import neighbours, pages
 from inference_store.services import vector_indexes
 from tests.making import make_model
-from tests.neighbourhood import clustered, distances, nearest, plant, request_of, share_found
+from tests.neighbourhood import clustered, distances, make_units, nearest, plant, request_of, share_found
 
 pytestmark = pytest.mark.django_db
 METRICS = ["cosine", "l2", "negative_dot_product"]
@@ -34,7 +34,7 @@ class Planted:
         neighbours.look_up_again()
 
     def remove(self):
-        for table in (Embedding, Inference):
+        for table in (Embedding, UnitEmbedding, Inference):
             table.objects.filter(registered_model=self.model).delete()
         project = self.model.project
         self.model.delete()
@@ -70,9 +70,16 @@ def test_every_metric_has_its_index(planted):
         assert index.recall >= 0.995
 
 
+@pytest.fixture(params=["few are few", "few are many"])
+def few(request, monkeypatch):
+    """Where a filter's matches are read one by one, and where the indexes are asked."""
+    if request.param == "few are few":
+        monkeypatch.setattr(neighbours, "FEW_PER_ROOT", dict.fromkeys(neighbours.FEW_PER_ROOT, 1))
+
+
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("share", [0.0001, 0.001, 0.01, 0.05, 0.1, 0.3, 0.6, 0.9, None])
-def test_recall_whatever_the_filter_leaves(planted, metric, share):
+def test_recall_whatever_the_filter_leaves(planted, metric, share, few):
     passing = planted.at < (2 if share is None else share)
     found = []
     for query in queries(8, int((share or 1) * 10_000)):
@@ -88,7 +95,7 @@ def test_recall_whatever_the_filter_leaves(planted, metric, share):
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("limit", [1, 50, 700])
-def test_a_filter_that_leaves_only_what_is_far_away(planted, metric, limit):
+def test_a_filter_that_leaves_only_what_is_far_away(planted, metric, limit, few):
     for number, query in enumerate(queries(6)):
         passing = planted.cluster == number
         rows = nearest(planted.model, query, metric, of_cluster(number), limit=limit)
@@ -168,6 +175,7 @@ def test_the_same_vector_a_thousand_times_in_order_of_storing(planted):
     vectors[:] = vectors[0]
     keys = plant(model, vectors, cluster, 100_000)
     # As if the index held them.
+    make_units(keys)
     VectorIndex.objects.filter(registered_model=model).update(watermark=max(keys))
     neighbours.look_up_again()
     found = nearest(model, vectors[0], limit=100)
@@ -203,10 +211,26 @@ def test_the_index_answers(planted, metric):
         assert "Seq Scan on inference_store_embedding" not in plan
 
 
-def test_few_are_read_by_their_keys(planted):
-    (plan,) = plans(lambda: nearest(planted.model, queries(1)[0], "cosine", below(0.01)))
+@pytest.mark.parametrize("metric", METRICS)
+def test_few_are_read_by_their_keys(planted, metric):
+    (plan,) = plans(lambda: nearest(planted.model, queries(1)[0], metric, below(0.01)))
     assert "Index Scan using inference_store_embedding_pkey" in plan
+    assert ("Index Scan using inference_store_unitembedding_pkey" in plan) == (metric == "cosine")
     assert "Seq Scan on inference_store_embedding" not in plan
+    assert "Seq Scan on inference_store_unitembedding" not in plan
+
+
+def test_few_that_halves_cannot_tell_apart(planted):
+    model, (vectors, _) = planted.model, clustered(600, SIZE, 78)
+    vectors[:] = vectors[0]
+    vectors[:, 0] *= 1 + np.linspace(0.25, 0, 600, dtype=np.float32)
+    keys = plant(model, vectors, np.full(600, 99), 200_000)
+    make_units(keys)
+    VectorIndex.objects.filter(registered_model=model).update(watermark=max(keys))
+    neighbours.look_up_again()
+    found = {key for key, _ in nearest(model, vectors[-1], filters=of_cluster(99))}
+    assert len(found & {str(200_599 - number) for number in range(50)}) >= 48
+    neighbours.look_up_again()
 
 
 def test_deep_pages_and_other_orders_are_exact(planted):

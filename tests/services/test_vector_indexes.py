@@ -17,13 +17,13 @@ from inference_store.models.job import hence
 from inference_store.query import neighbours
 from inference_store.services import deletion, vector_indexes
 from tests.making import make_model, make_request, store
-from tests.neighbourhood import clustered, distances, nearest, plant, share_found
+from tests.neighbourhood import clustered, distances, make_units, nearest, plant, share_found
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SIZE = 16
 BUILDERS = """
     select pid from pg_stat_clear_snapshot(), pg_stat_progress_create_index
-     where relid = 'inference_store_embedding'::regclass
+     where relid = 'inference_store_unitembedding'::regclass
 """
 
 
@@ -40,7 +40,7 @@ def stored_indexes():
     with connection.cursor() as cursor:
         cursor.execute(
             "select relname, indisvalid from pg_index join pg_class on oid = indexrelid "
-            "where indrelid = 'inference_store_embedding'::regclass and relname like 'embedding\\_ivf%'"
+            "where relname like 'embedding\\_ivf%'"
         )
         return dict(cursor.fetchall())
 
@@ -120,6 +120,7 @@ def test_deleted_and_restored_and_new_embeddings():
     assert nearest(model, np.array(new, np.float32))[0] == ("new", pytest.approx(0, abs=1e-6))
     # What comes back has an old key: its row goes into the index.
     Embedding.objects.create(inference_id=keys[0], registered_model=model, vector=[3e38] * SIZE)
+    make_units(keys[:1])
     again = Inference.objects.get(pk=keys[1])
     again.pk, again.inference_id = keys[0], "again"
     again.save(force_insert=True)
@@ -134,7 +135,7 @@ def test_an_index_whose_rows_are_gone_is_built_again():
     with transaction.atomic():
         deletion.delete_rows(keys[:2_900])
     with connection.cursor() as cursor:
-        cursor.execute("vacuum inference_store_embedding")
+        cursor.execute("vacuum inference_store_unitembedding")
     check(model, dict(list(by_id(vectors).items())[2_900:]))
     assert vector_indexes.build_due() == 1
     assert [index.row_count for index in chain_of(model)] == [100]
@@ -224,7 +225,7 @@ def test_a_killed_build_is_dropped_and_begun_again():
 
     # A transaction that may have written keeps the build waiting, half done.
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("delete from inference_store_embedding where false")
+        cursor.execute("delete from inference_store_unitembedding where false")
         builder = threading.Thread(target=build)
         builder.start()
         while (row := cursor.execute(BUILDERS).fetchone()) is None:
@@ -311,7 +312,7 @@ def test_the_command():
 
 def test_what_an_index_held_back_goes_before_what_is_farther(monkeypatch):
     """A filter that rejects all that is nearest, in a model whose newest match but are far."""
-    monkeypatch.setattr(neighbours, "FEW_PER_ROOT", 0)
+    monkeypatch.setattr(neighbours, "FEW_PER_ROOT", dict.fromkeys(neighbours.FEW_PER_ROOT, 0))
     random = np.random.default_rng(8)
     angles = np.concatenate([np.linspace(0.2, 0.5, 2_500), np.linspace(0.5, 0.8, 2_500), np.full(200, 1.5)])
     aside = random.normal(size=(len(angles), SIZE)).astype(np.float32)

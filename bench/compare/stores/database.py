@@ -18,10 +18,27 @@ def use(home: Path) -> None:
     django.setup()
 
 
+SEARCHED = {
+    "sensor": "string",
+    "altitude": "float",
+    "frame": "int",
+    "weather.wind.speed": "json.float",
+}
+"""The keys that the operations search by, and their types in the store's slots."""
+
+
 def settle() -> None:
-    """What autovacuum does soon after a large load."""
+    """What the store's background and autovacuum do soon after a large load and the first searches."""
     from django.db import connection
 
+    from inference_store.models import RegisteredModel
+    from inference_store.services import catalogues, slot_assignment, vector_indexes
+
+    for model in RegisteredModel.objects.all():
+        for key, type_ in SEARCHED.items():
+            slot_assignment.assign(model=model, type_=type_, key=key)
+        catalogues.keep_catalogues()
+        vector_indexes.build_due(model)
     with connection.cursor() as cursor:
         cursor.execute("set statement_timeout = 0")
         cursor.execute("vacuum analyze")
