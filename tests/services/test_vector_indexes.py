@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 from inference_store import tasks
 from inference_store.contract.filters import BaseInferenceFilter
-from inference_store.models import Embedding, Inference, VectorIndex
+from inference_store.models import Embedding, Inference, UnitEmbedding, VectorIndex
 from inference_store.models.job import hence
 from inference_store.query import neighbours
 from inference_store.services import deletion, vector_indexes
@@ -114,6 +114,7 @@ def test_deleted_and_restored_and_new_embeddings():
     with transaction.atomic():
         deletion.delete_rows([keys[number] for number in gone])
     held = {key: vector for key, vector in held.items() if int(key) not in set(gone)}
+    assert UnitEmbedding.objects.count() == len(held)
     check(model, held)
     new = [0.5] * SIZE
     store(model, make_request(model, "new", embedding=new))
@@ -242,6 +243,32 @@ def test_a_killed_build_is_dropped_and_begun_again():
     assert vector_indexes.build_due() == 1
     assert list(stored_indexes().values()) == [True]
     check(model, by_id(vectors))
+
+
+def test_an_id_that_was_taken_early_and_stored_late():
+    model, vectors, keys = planted(1_500)
+
+    def build():
+        add(model, 100, 1_500, 2)
+        vector_indexes.build_due()
+        connections.close_all()
+
+    builder = threading.Thread(target=build)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("select nextval('inference_store_inference_id_seq')")
+        (early,) = cursor.fetchone()
+        builder.start()
+        while not VectorIndex.objects.filter(state="building").exists():
+            assert builder.is_alive()
+        late = Inference.objects.get(pk=keys[0])
+        late.pk, late.inference_id = early, "late"
+        late.save(force_insert=True)
+        Embedding.objects.create(inference_id=early, registered_model=model, vector=-vectors[0])
+    builder.join(60)
+    (index,) = chain_of(model)
+    assert index.after < early < index.watermark
+    assert UnitEmbedding.objects.filter(pk=early).exists()
+    assert nearest(model, -vectors[0], limit=1)[0][0] == "late"
 
 
 def test_search_is_whole_while_others_write_and_indexes_are_built():
