@@ -1,8 +1,11 @@
 """Inferences: stored, found, counted, protected and deleted."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from itertools import chain
+from typing import NamedTuple
 
 from inference_store.client.calls import call, find, spelled
 from inference_store.client.errors import InferenceStoreError
@@ -52,6 +55,8 @@ __all__ = [
 # A quarter of what the store takes: a web process holds a request some ten times over while it stores it.
 CHUNK_ITEMS = 2_500
 CHUNK_BYTES = 8 * 2**20
+CONNECTIONS = 2
+"""Chunks on their way at once: one is read while another is stored. Each is memory of the store's."""
 PACKED = {"embeddings": "base64"}
 """Answers then spell embeddings when somebody looks."""
 
@@ -140,44 +145,83 @@ def create_inference_from_upload(
     return call(Inference, "POST", "models", model_id, "create-from-upload", body=request)
 
 
-def create_inferences(model_id: str, requests: Iterable[NewInferenceStorageRequest]) -> list[str]:
+def create_inferences(
+    model_id: str, requests: Iterable[NewInferenceStorageRequest], connections: int = CONNECTIONS
+) -> list[str]:
     """Create many inferences, in chunks of which each is stored whole or not at all.
+
+    While some chunks are on their way, the next one is spelled.
 
     Args:
         model_id: The model id.
         requests: The inferences and metadata; may be a generator of any length.
+        connections: How many chunks may be on their way at once; with 1, each is stored before the next
+            is sent.
 
     Returns:
         The inference ids, in order.
 
     Raises:
         InferenceStoreError: the store refused a chunk; a note on the error says how many items before it
-            are stored. Sending them again is safe.
+            are stored, and whether some after it are. Sending them again is safe.
     """
+    if connections < 1:
+        raise ValueError("connections must be at least 1")
     stored: list[str] = []
-    for chunk in _chunks(requests):
+    sent: deque[_Sent] = deque()
+    with ThreadPoolExecutor(connections, "create_inferences") as threads:
         try:
-            answer = call(StoredInferences, "POST", "models", model_id, "bulk-create", body=chunk)
-        except InferenceStoreError as error:
-            error.add_note(f"{len(stored)} items before this chunk are stored; it counts its own from 0")
-            raise
-        stored += answer.inference_ids
+            for chunk in _chunks(requests):
+                if len(sent) == connections:
+                    stored += _answered(sent, len(stored))
+                sent.append(_Sent(chunk.count, threads.submit(_create_chunk, model_id, chunk.lines)))
+            while sent:
+                stored += _answered(sent, len(stored))
+        finally:
+            # What was not begun when a chunk failed never will be.
+            threads.shutdown(cancel_futures=True)
     return stored
 
 
-def _chunks(requests: Iterable[NewInferenceStorageRequest]) -> Iterator[bytes]:
+class _Chunk(NamedTuple):
+    lines: bytes
+    count: int
+
+
+class _Sent(NamedTuple):
+    count: int
+    ids: "Future[list[str]]"
+
+
+def _create_chunk(model_id: str, lines: bytes) -> list[str]:
+    return call(StoredInferences, "POST", "models", model_id, "bulk-create", body=lines).inference_ids
+
+
+def _answered(sent: deque[_Sent], before: int) -> list[str]:
+    """The ids of the oldest chunk that was sent; where it was refused, what became of the others is told."""
+    first = sent.popleft()
+    try:
+        return first.ids.result()
+    except InferenceStoreError as error:
+        note = f"{before} items before this chunk are stored; it counts its own from 0"
+        after = [each.count for each in sent if not each.ids.cancel() and each.ids.exception() is None]
+        error.add_note(f"{note}; {sum(after)} items after it are stored" if after else note)
+        raise
+
+
+def _chunks(requests: Iterable[NewInferenceStorageRequest]) -> Iterator[_Chunk]:
     """The requests as NDJSON, in pieces that the store takes."""
     lines: list[bytes] = []
     size = 0
     for request in requests:
         line = spelled(request) + b"\n"
         if lines and (len(lines) == CHUNK_ITEMS or size + len(line) > CHUNK_BYTES):
-            yield b"".join(lines)
+            yield _Chunk(b"".join(lines), len(lines))
             lines, size = [], 0
         lines.append(line)
         size += len(line)
     if lines:
-        yield b"".join(lines)
+        yield _Chunk(b"".join(lines), len(lines))
 
 
 def get_inference(model_id: str, inference_id: str, presign: bool = False) -> Inference | None:

@@ -1,6 +1,7 @@
 """What each function sends, and what it makes of the answer."""
 
 import json
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -438,8 +439,9 @@ def test_many_are_sent_in_chunks_and_come_back_in_order(
     monkeypatch.setattr("inference_store.client.inference.CHUNK_ITEMS", 100)
     store.answers = [bulk]
     assert istore.create_inferences("m", requests(250)) == [f"i{number}" for number in range(250)]
-    assert [len(each.body.splitlines()) for each in store.received] == [100, 100, 50]
-    first = store.received[0]
+    received = sorted(store.received, key=first_of)
+    assert [len(each.body.splitlines()) for each in received] == [100, 100, 50]
+    first = received[0]
     assert (first.method, first.target) == ("POST", f"{BASE}/models/m/bulk-create")
     assert first.headers["content-type"] == "application/x-ndjson"
     assert json.loads(first.body.splitlines()[0]) == SENT_STORAGE | {"inference_id": "i0"}
@@ -461,9 +463,75 @@ def test_nothing_sends_nothing(store: ScriptedStore) -> None:
     assert store.received == []
 
 
-def test_a_refused_chunk_says_what_is_stored(store: ScriptedStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def first_of(request: Received) -> str:
+    return str(json.loads(request.body.splitlines()[0])["inference_id"])
+
+
+def refusing(wrong: str, last: str) -> Callable[[Received], Answer]:
+    """The chunk that begins with `wrong` is refused, once the one that begins with `last` has come."""
+    came = threading.Event()
+
+    def answer(request: Received) -> Answer:
+        if first_of(request) == last:
+            came.set()
+        if first_of(request) != wrong:
+            return bulk(request)
+        assert came.wait(30)
+        return refused(409, "conflict", "item 3 differs")
+
+    return answer
+
+
+BEFORE = "{} items before this chunk are stored; it counts its own from 0"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "note"),
+    [
+        ("i100", BEFORE.format(100) + "; 50 items after it are stored"),
+        ("i200", BEFORE.format(200)),
+    ],
+)
+def test_a_refused_chunk_says_what_is_stored(
+    wrong: str, note: str, store: ScriptedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("inference_store.client.inference.CHUNK_ITEMS", 100)
-    store.answers = [bulk, refused(409, "conflict", "item 3 differs")]
+    store.answers = [refusing(wrong, last="i200")]
     with pytest.raises(istore.InferenceStoreError, match="item 3 differs") as raised:
         istore.create_inferences("m", requests(250))
-    assert raised.value.__notes__ == ["100 items before this chunk are stored; it counts its own from 0"]
+    assert raised.value.__notes__ == [note]
+
+
+def test_nothing_is_sent_after_a_chunk_that_was_refused(
+    store: ScriptedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inference_store.client.inference.CHUNK_ITEMS", 10)
+    store.answers = [refusing("i10", last="i10")]
+    with pytest.raises(istore.InferenceStoreError):
+        istore.create_inferences("m", requests(1_000), connections=1)
+    assert len(store.received) == 2
+
+
+@pytest.mark.parametrize("connections", [1, 2, 3])
+def test_so_many_chunks_are_on_their_way_at_once(
+    connections: int, store: ScriptedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inference_store.client.inference.CHUNK_ITEMS", 10)
+    together, lock, under_way, most = threading.Barrier(connections), threading.Lock(), 0, 0
+
+    def answer(request: Received) -> Answer:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        together.wait(30)  # all of them are here, or this breaks
+        with lock:
+            under_way -= 1
+        return bulk(request)
+
+    store.answers = [answer]
+    sent = requests(60)
+    assert istore.create_inferences("m", sent, connections) == [f"i{number}" for number in range(60)]
+    assert most == connections
+    with pytest.raises(ValueError, match="at least 1"):
+        istore.create_inferences("m", requests(1), connections=0)

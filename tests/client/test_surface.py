@@ -92,7 +92,7 @@ ADDITIONAL_FUNCTIONS: dict[str, dict[str, list[Any]]] = {
             ("is_protected", False),
             ("created_at", None),
         ],
-        "create_inferences": ["model_id", "requests"],
+        "create_inferences": ["model_id", "requests", ("connections", 2)],
         "filter_granular_inferences": ["model_id", "request_body"],
         "get_inference": ["model_id", "inference_id", ("presign", False)],
         "iterate_inferences": ["model_id", ("request_body", None), ("page_size", 500)],
