@@ -29,7 +29,7 @@ from inference_store.contract.inferences import (
 )
 from inference_store.models import RegisteredModel, Role
 from inference_store.query import granular, pages
-from inference_store.query.rows import Plain
+from inference_store.query.rows import Plain, plain
 from inference_store.services import deletion, ingest, protection
 
 _boolean: TypeAdapter[bool] = TypeAdapter(bool)
@@ -120,6 +120,8 @@ class Inferences(StoreView):
         form = embedding_form(request)
         stored = ingest.store_inference(model=model, request=body)
         status = HTTPStatus.CREATED if stored.created_count else HTTPStatus.OK
+        if (read := stored.read) is not None:
+            return status, plain(read, model, read.vector, None, form)
         return status, stored_inference(model, body.inference_id, form)
 
 

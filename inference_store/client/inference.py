@@ -174,7 +174,7 @@ def create_inferences(
             for chunk in _chunks(requests):
                 if len(sent) == connections:
                     stored += _answered(sent, len(stored))
-                sent.append(_Sent(chunk.count, threads.submit(_create_chunk, model_id, chunk.lines)))
+                sent.append(_Sent(chunk.items, threads.submit(_create_chunk, model_id, chunk.lines)))
             while sent:
                 stored += _answered(sent, len(stored))
         finally:
@@ -185,11 +185,11 @@ def create_inferences(
 
 class _Chunk(NamedTuple):
     lines: bytes
-    count: int
+    items: int
 
 
 class _Sent(NamedTuple):
-    count: int
+    items: int
     ids: "Future[list[str]]"
 
 
@@ -204,7 +204,7 @@ def _answered(sent: deque[_Sent], before: int) -> list[str]:
         return first.ids.result()
     except InferenceStoreError as error:
         note = f"{before} items before this chunk are stored; it counts its own from 0"
-        after = [each.count for each in sent if not each.ids.cancel() and each.ids.exception() is None]
+        after = [each.items for each in sent if not each.ids.cancel() and each.ids.exception() is None]
         error.add_note(f"{note}; {sum(after)} items after it are stored" if after else note)
         raise
 

@@ -1,18 +1,19 @@
-"""Inferences come in: one or ten thousand, by one path, in one transaction, all or nothing."""
+"""Inferences come in: one or ten thousand, in one transaction, all or nothing.
+
+One that is plain goes the short way of `ingest_few.py`; all others, and whatever turns out there not to be
+plain, the long way here.
+"""
 
 import hashlib
 import json
-from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-import numpy as np
 import orjson
 from django.db import IntegrityError, connection, transaction
 from pydantic import ValidationError
-from pydantic_core import to_json
 
 from inference_store import blobs
 from inference_store.contract.enums import ACTIONS_OF_TASK, InferenceAction, TaskType
@@ -24,9 +25,16 @@ from inference_store.contract.inferences import (
     NewInferenceStorageRequest,
 )
 from inference_store.contract.vectors import numbers
-from inference_store.models import Blob, Embedding, Entry, Inference, RegisteredModel
-from inference_store.query.embeddings import Vector, spelled
-from inference_store.services.slots import FilledSlots
+from inference_store.models import Blob, Inference, RegisteredModel
+from inference_store.query.rows import Read
+from inference_store.services.ingest_few import store_one
+from inference_store.services.ingest_rows import (
+    canonical,
+    copy_embeddings,
+    copy_entries,
+    copy_inferences,
+    given_time,
+)
 from inference_store.services.uploads import claim
 
 TRIES = 10
@@ -34,11 +42,6 @@ TRIES = 10
 
 MOST_UPLOADED_METADATA_BYTES = 32 * 2**20
 
-INFERENCE_COLUMNS = (
-    "id, created_at, updated_at, latitude, longitude, data_size, registered_model_id, version, has_list, "
-    "is_protected, inference_id, action, data_source, data_hash, content_digest, data_storage_key, "
-    "metadata, data"
-)
 LOOK = f"""
     with stored as materialized (
         select inference_id, content_digest from {Inference._meta.db_table}
@@ -50,7 +53,6 @@ LOOK = f"""
            array(select encode(content_digest, 'hex') from stored)
 """  # noqa: S608
 NO_CONTENT: Any = {"data_storage_key": True, "created_at": True, "data": {"embedding", "created_at"}}
-ENTRY_COLUMNS = "inference_id, score, registered_model_id, position, label, geometry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ class Stored:
 
     inference_ids: list[str]
     created_count: int
+    read: Read | None = None
+    """One that is new, where it need not be read to be told."""
 
 
 def _unnamed(position: int, field: str) -> str:
@@ -70,7 +74,11 @@ def _by_position(position: int, field: str) -> str:
 
 
 def store_inference(*, model: RegisteredModel, request: NewInferenceStorageRequest) -> Stored:
-    return _store(model, [request], _unnamed)
+    _refuse_unfit(model, request)
+    digest = content_digest(request)
+    if (read := store_one(model, request, digest)) is not None:
+        return Stored([request.inference_id], 1, read)
+    return _store_digested(model, [request], [digest], _unnamed)
 
 
 def store_inferences(*, model: RegisteredModel, requests: list[NewInferenceStorageRequest]) -> Stored:
@@ -121,6 +129,16 @@ def _store(
         except Refusal as refusal:
             raise _at(refusal, position, request, name) from None
     digests = [content_digest(request) for request in requests]
+    return _store_digested(model, requests, digests, name, metadata_storage_key)
+
+
+def _store_digested(
+    model: RegisteredModel,
+    requests: list[NewInferenceStorageRequest],
+    digests: list[str],
+    name: Callable[[int, str], str],
+    metadata_storage_key: str | None = None,
+) -> Stored:
     first_of = _without_repeats(requests, digests, name)
     for attempt in range(TRIES):
         try:
@@ -184,20 +202,14 @@ def content_digest(request: NewInferenceStorageRequest) -> str:
         content["created_at"] = created_at.isoformat()
     embedding = request.data.embedding
     if embedding is not None:
-        content["data"]["embedding"] = orjson.Fragment(_canonical(embedding))
+        content["data"]["embedding"] = orjson.Fragment(canonical(embedding))
     try:
-        canonical = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+        spelt = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # integers beyond 64 bits
         if embedding is not None:
             content["data"]["embedding"] = numbers(embedding)
-        canonical = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
-    return hashlib.sha256(canonical).hexdigest()
-
-
-def given_time(request: NewInferenceStorageRequest) -> datetime | None:
-    """The created_at of an imported inference, in UTC."""
-    given = request.created_at or request.data.created_at
-    return given.astimezone(UTC) if given else None
+        spelt = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+    return hashlib.sha256(spelt).hexdigest()
 
 
 def _without_repeats(
@@ -242,9 +254,9 @@ def _store_new(
             raise _at(Refusal.invalid("created_at", "lies in the future"), position, requests[position], name)
     # In order of their ids, so that two bulks of the same ids never wait for each other in a circle.
     in_order = sorted(new, key=lambda each: requests[each[1]].inference_id)
-    _copy_inferences(model, [(key, requests[at], digests[at]) for key, at in in_order], now)
-    _copy_entries(model, [(key, requests[at]) for key, at in new])
-    _copy_embeddings(model, [(key, requests[at]) for key, at in new])
+    copy_inferences(model, [(key, requests[at], digests[at]) for key, at in in_order], now)
+    copy_entries(model, [(key, requests[at]) for key, at in new])
+    copy_embeddings(model, [(key, requests[at]) for key, at in new])
     owners: dict[str, int] = {}
     for key, position in new:
         if (storage_key := requests[position].data_storage_key) is not None:
@@ -262,130 +274,3 @@ def _look(model: RegisteredModel, ids: list[str]) -> tuple[datetime, list[int], 
         cursor.execute(LOOK, [model.pk, ids, Inference._meta.db_table, len(ids)])
         now, keys, stored, digests = cursor.fetchone()
     return now, keys, dict(zip(stored, digests, strict=True))
-
-
-def _metadata(collection: NewInferenceAndMetadataCollection) -> dict[str, dict[str, Any]]:
-    held: dict[str, dict[str, Any]] = {}
-    for item in collection.metadata.extended_metadata:
-        held.setdefault(str(item.type), {})[item.key] = item.parsed_value
-    return held
-
-
-def _float32(vector: Sequence[float]) -> Vector:
-    return np.asarray(np.frombuffer(vector, vector.typecode) if isinstance(vector, array) else vector, "f4")
-
-
-def _canonical(vector: Sequence[float]) -> bytes:
-    """The numbers as JSON, the same whatever form they came in."""
-    if not isinstance(vector, array):
-        return orjson.dumps(vector)
-    spelt = orjson.dumps(np.frombuffer(vector, vector.typecode), option=orjson.OPT_SERIALIZE_NUMPY)
-    # Of very large and very small numbers, float32 and float64 write the same digits differently.
-    if vector.typecode == "f" and (b"e" in spelt or b"0.00000" in spelt):
-        return orjson.dumps(orjson.loads(spelt))
-    return spelt
-
-
-def _is_spelt(vector: Sequence[float]) -> bool:
-    """Whether float32 spells these numbers just as they were sent, so that the vector alone keeps them."""
-    if isinstance(vector, array) and vector.typecode == "f":
-        return True
-    return spelled(_float32(vector)).encode() == _canonical(vector)
-
-
-def _data(collection: NewInferenceAndMetadataCollection) -> tuple[int, str | None]:
-    """The version, and what `data` holds; None where nothing was given or the embedding's row spells it."""
-    if collection.list_name is not None:
-        return 2, to_json(getattr(collection, collection.list_name)).decode()
-    if collection.embedding is not None:
-        return 2, None if _is_spelt(collection.embedding) else _canonical(collection.embedding).decode()
-    if collection.inference is not None:
-        return 1, to_json(collection.inference).decode()
-    return 1, None
-
-
-def _copy(table: str, columns: str, rows: Iterable[tuple[Any, ...]]) -> None:
-    statement = f"copy {table} ({columns}) from stdin"
-    # Django does not see what a copy raises at its end: wrapped here, or no race would be an IntegrityError.
-    with connection.cursor() as cursor, connection.wrap_database_errors, cursor.copy(statement) as copy:
-        for row in rows:
-            copy.write_row(row)
-
-
-def _copy_inferences(
-    model: RegisteredModel, new: list[tuple[int, NewInferenceStorageRequest, str]], now: datetime
-) -> None:
-    slots = FilledSlots(model)
-
-    def rows() -> Iterable[tuple[Any, ...]]:
-        for key, request, digest in new:
-            collection = request.data
-            metadata = _metadata(collection)
-            standard = collection.metadata.standard_metadata
-            version, data = _data(collection)
-            yield (
-                key,
-                given_time(request) or now,
-                now,
-                standard.latitude,
-                standard.longitude,
-                standard.data_size,
-                model.pk,
-                version,
-                collection.list_name is not None,
-                request.is_protected,
-                request.inference_id,
-                str(standard.inference_action),
-                standard.data_source,
-                bytes.fromhex(standard.data_hash),
-                bytes.fromhex(digest),
-                request.data_storage_key,
-                to_json(metadata).decode(),
-                data,
-                *slots.values(metadata),
-            )
-
-    _copy(Inference._meta.db_table, ", ".join((INFERENCE_COLUMNS, *slots.columns)), rows())
-    slots.finish()
-
-
-def _copy_entries(model: RegisteredModel, new: list[tuple[int, NewInferenceStorageRequest]]) -> None:
-    rows = [
-        (
-            key,
-            entry.score,
-            model.pk,
-            position,
-            entry.label,
-            None if entry.geometry is None else to_json(entry.geometry).decode(),
-        )
-        for key, request in new
-        for position, entry in enumerate(request.data.entries)
-    ]
-    if rows:
-        _copy(Entry._meta.db_table, ENTRY_COLUMNS, rows)
-
-
-def _copy_embeddings(model: RegisteredModel, new: list[tuple[int, NewInferenceStorageRequest]]) -> None:
-    """Binary COPY from one numpy array: a vector travels as int16 size, int16 0, big-endian float4s."""
-    given = [(key, request.data.embedding) for key, request in new if request.data.embedding is not None]
-    if not given:
-        return
-    size = model.embedding_size
-    row = np.dtype(
-        [
-            ("fields", ">i2"),
-            *[("id_length", ">i4"), ("id", ">i8"), ("model_length", ">i4"), ("model", ">i4")],
-            *[("length", ">i4"), ("size", ">i2"), ("unused", ">i2"), ("vector", ">f4", (size,))],
-        ]
-    )
-    rows = np.zeros(len(given), row)
-    rows["fields"], rows["id_length"], rows["model_length"], rows["model"] = 3, 8, 4, model.pk
-    rows["length"], rows["size"] = 4 + 4 * size, size
-    rows["id"] = [key for key, _ in given]
-    for row, (_, vector) in zip(rows["vector"], given, strict=True):
-        row[:] = _float32(vector)
-    columns = "inference_id, registered_model_id, vector"
-    statement = f"copy {Embedding._meta.db_table} ({columns}) from stdin (format binary)"
-    with connection.cursor() as cursor, connection.wrap_database_errors, cursor.copy(statement) as copy:
-        copy.write(b"PGCOPY\n\xff\r\n\x00" + bytes(8) + rows.tobytes() + b"\xff\xff")

@@ -245,7 +245,7 @@ def test_filling_waits_for_who_began_before(monkeypatch):
     model = make_model()
     store(model, make_request(model, "new", metadata=[("k", "int", "1")]))
     stopped, go_on = threading.Event(), threading.Event()
-    copy_entries = ingest._copy_entries
+    copy_entries = ingest.copy_entries
 
     def held_up(*args):
         copy_entries(*args)
@@ -267,7 +267,7 @@ def test_filling_waits_for_who_began_before(monkeypatch):
 
     with ThreadPoolExecutor(2) as pool:
         with monkeypatch.context() as patch:
-            patch.setattr(ingest, "_copy_entries", held_up)
+            patch.setattr(ingest, "copy_entries", held_up)
             writing = pool.submit(writer)
             assert stopped.wait(30)
         polled = threading.Event()
