@@ -120,8 +120,8 @@ class Inferences(StoreView):
         form = embedding_form(request)
         stored = ingest.store_inference(model=model, request=body)
         status = HTTPStatus.CREATED if stored.created_count else HTTPStatus.OK
-        if (read := stored.read) is not None:
-            return status, plain(read, model, read.vector, None, form)
+        if (told := stored.told) is not None:
+            return status, plain(told.row, model, told.vector, None, form)
         return status, stored_inference(model, body.inference_id, form)
 
 

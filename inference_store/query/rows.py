@@ -42,8 +42,8 @@ EMBEDDED_VERSION = 2
 _bodies: TypeAdapter[list[InferenceBody]] = TypeAdapter(list[InferenceBody])
 
 
-class Read(NamedTuple):
-    """What an answer says of an inference, under the names of its fields."""
+class _Read(NamedTuple):
+    """What is read of an inference, under the names of its fields."""
 
     pk: int
     inference_id: str
@@ -99,7 +99,7 @@ def metadata_list(metadata: Mapping[str, Mapping[str, Any]]) -> list[Metadata]:
 
 
 def plain(
-    row: Inference | Read,
+    row: Any,
     model: RegisteredModel,
     vector: Vector | None,
     distance: float | None,
@@ -150,21 +150,20 @@ def body(row: Inference, model: RegisteredModel, vector: Vector | None) -> Infer
     return InferenceBody.model_validate(fields)
 
 
-def nested(text: str | bytes) -> Any:
-    """The JSON, however deep and whatever its numbers."""
+def _nested(text: str) -> Any:
     try:
         return from_json(text)
     except ValueError:  # deeper than the quick reader goes
         return json.loads(text)
 
 
-def _read(model: RegisteredModel, wanted: list[int] | str, *, with_vectors: bool) -> list[Read]:
+def _read(model: RegisteredModel, wanted: list[int] | str, *, with_vectors: bool) -> list[_Read]:
     by_name = isinstance(wanted, str)
     condition, values = (BY_NAME, (model.pk, wanted)) if by_name else (BY_KEY, (wanted,))
     with connection.cursor() as cursor:
         cursor.execute((ROWS_WITH_VECTORS if with_vectors else ROWS) + condition, values)
         return [
-            Read._make((*row[:6], nested(row[6]), row[7].hex(), *row[8:15], _vector(row[15])))
+            _Read._make((*row[:6], _nested(row[6]), row[7].hex(), *row[8:15], _vector(row[15])))
             for row in cursor.fetchall()
         ]
 

@@ -26,8 +26,7 @@ from inference_store.contract.inferences import (
 )
 from inference_store.contract.vectors import numbers
 from inference_store.models import Blob, Inference, RegisteredModel
-from inference_store.query.rows import Read
-from inference_store.services.ingest_few import store_one
+from inference_store.services.ingest_few import Told, store_one
 from inference_store.services.ingest_rows import (
     canonical,
     copy_embeddings,
@@ -61,8 +60,8 @@ class Stored:
 
     inference_ids: list[str]
     created_count: int
-    read: Read | None = None
-    """One that is new, where it need not be read to be told."""
+    told: Told | None = None
+    """One that is new, where it need not be read to tell it."""
 
 
 def _unnamed(position: int, field: str) -> str:
@@ -76,8 +75,8 @@ def _by_position(position: int, field: str) -> str:
 def store_inference(*, model: RegisteredModel, request: NewInferenceStorageRequest) -> Stored:
     _refuse_unfit(model, request)
     digest = content_digest(request)
-    if (read := store_one(model, request, digest)) is not None:
-        return Stored([request.inference_id], 1, read)
+    if (told := store_one(model, request, digest)) is not None:
+        return Stored([request.inference_id], 1, told)
     return _store_digested(model, [request], [digest], _unnamed)
 
 

@@ -4,27 +4,27 @@ Only what is plain is stored so: whatever is unusual about one of them (a taken 
 process changed, an error) is left to the long way in `ingest.py`, which each goes by itself.
 """
 
+import json
 import struct
 from collections import deque
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 import psycopg
 from django.db import DatabaseError, connection, transaction
 from psycopg.pq import ExecStatus
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from inference_store.contract.inferences import NewInferenceStorageRequest
 from inference_store.models import RegisteredModel, SearchSlot
 from inference_store.models.search_slot import Unfit
 from inference_store.query.embeddings import Vector
-from inference_store.query.rows import Read, nested
-from inference_store.services.ingest_rows import ROW_COLUMNS, float32, given_time, metadata_of, row
+from inference_store.services.ingest_rows import ROW_COLUMNS, Metadata, float32, given_time, metadata_of, row
 
 MOST_TOGETHER = 32
 LARGEST_BYTES = 128 * 1024
@@ -44,13 +44,32 @@ class Slots:
     filled: tuple[SearchSlot, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class New:
+class New(NamedTuple):
     """What the store gave a new inference, and its metadata as they are kept."""
 
     created_at: datetime
     updated_at: datetime
-    metadata: dict[str, dict[str, Any]]
+    metadata: Metadata
+
+
+class NewRow(NamedTuple):
+    """The row of a new inference as a query would read it, for whoever tells what was stored."""
+
+    pk: int
+    inference_id: str
+    created_at: datetime
+    updated_at: datetime
+    action: str
+    data: str | None
+    metadata: Metadata
+    data_hash: str
+    data_source: str | None
+    latitude: float | None
+    longitude: float | None
+    data_storage_key: str | None
+    is_protected: bool
+    version: int
+    has_list: bool
 
 
 @dataclass(slots=True)
@@ -69,10 +88,17 @@ class One:
     new: New | None = None
 
 
+class Told(NamedTuple):
+    """A new inference, as it would be read."""
+
+    row: NewRow
+    vector: Vector | None
+
+
 _slots: dict[int, Slots] = {}
 
 
-def store_one(model: RegisteredModel, request: NewInferenceStorageRequest, digest: str) -> Read | None:
+def store_one(model: RegisteredModel, request: NewInferenceStorageRequest, digest: str) -> Told | None:
     """Store it if nothing is unusual about it; else None, for the long way to find out what to say."""
     if request.data_storage_key is not None or (one := _one(model, request, digest)) is None:
         return None
@@ -80,7 +106,7 @@ def store_one(model: RegisteredModel, request: NewInferenceStorageRequest, diges
         one.new = _tried(model, [one]).get(one.inference_id)
     else:
         _turns.take(model, one)
-    return None if one.new is None else _read(one, one.new)
+    return None if one.new is None else Told(_as_read(one, one.new), one.vector)
 
 
 class Turns:
@@ -172,26 +198,11 @@ def _one(model: RegisteredModel, request: NewInferenceStorageRequest, digest: st
     return One(request.inference_id, slots.signature, values, spelt, entries, vector)
 
 
-def _read(one: One, new: New) -> Read:
-    """As if it were read."""
+def _as_read(one: One, new: New) -> NewRow:
     latitude, longitude, _, version, has_list, protected, name, action, source, hash_, *_, data = one.values
-    return Read(
-        pk=0,
-        inference_id=name,
-        created_at=new.created_at,
-        updated_at=new.updated_at,
-        action=action,
-        data=data,
-        metadata=new.metadata,
-        data_hash=hash_.removeprefix("\\x"),
-        data_source=source,
-        latitude=latitude,
-        longitude=longitude,
-        data_storage_key=None,
-        is_protected=protected,
-        version=version,
-        has_list=has_list,
-        vector=one.vector,
+    return NewRow(
+        *(0, name, new.created_at, new.updated_at, action, data, new.metadata, hash_.removeprefix("\\x")),
+        *(source, latitude, longitude, None, protected, version, has_list),
     )
 
 
@@ -216,12 +227,19 @@ def _tried(model: RegisteredModel, group: list[One]) -> dict[str, New]:
     if told is None:
         _slots.pop(model.pk, None)
         return {}
-    answer = nested(told)
+    answer = _parsed(told)
     updated = datetime.fromisoformat(answer["updated_at"])
     return {
         inference_id: New(datetime.fromisoformat(created), updated, metadata)
         for inference_id, (created, metadata) in answer["stored"].items()
     }
+
+
+def _parsed(told: bytes) -> Any:
+    try:
+        return from_json(told)
+    except ValueError:  # deeper than the quick reader goes
+        return json.loads(told)
 
 
 def _execute(model: RegisteredModel, group: list[One]) -> bytes | None:
