@@ -9,11 +9,21 @@ import math
 import sys
 from array import array
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
-from pydantic import Field, PlainSerializer, PlainValidator, SerializationInfo, TypeAdapter, WithJsonSchema
+from pydantic import (
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    SerializationInfo,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
 
-from inference_store.contract.base import FLOAT32_MAX, STOP_AT_FIRST, Float32
+from inference_store.contract.base import STOP_AT_FIRST, Float32
 from inference_store.contract.filters import LARGEST_EMBEDDING
 
 FLOAT64 = "float64:"
@@ -27,9 +37,17 @@ MOST_DIGITS = 9
 # fewer digits that is not the nearest one.
 UNEVEN = {2.0**-96: 1.2621775e-29, 2.0**87: 1.5474251e26, 2.0**90: 1.2379401e27}
 
+SINGLE_BYTES = 4
+# The first bytes of smaller numbers of either sign; of float32, those below 2^127.
+SMALL_SINGLES = bytes([*range(0x7F), *range(0x80, 0xFF)])
+SMALL_DOUBLES = bytes([*range(0x47), *range(0x80, 0xC7)])
+
 _list: TypeAdapter[list[float]] = TypeAdapter(
     Annotated[list[Float32], Field(max_length=LARGEST_EMBEDDING), STOP_AT_FIRST]
 )
+LENIENT = ("-", "_", '"', "\\")
+"""What pydantic reads in base64, or JSON in a string, and base64 has not."""
+_base64_bytes: TypeAdapter[bytes] = TypeAdapter(bytes, config=ConfigDict(val_json_bytes="base64"))
 
 
 def shortest(singles: "array[float]") -> list[float]:
@@ -79,13 +97,21 @@ def unpacked(text: str) -> "array[float]":
     wide = text.startswith(FLOAT64)
     floats = array("d" if wide else "f")
     try:
-        floats.frombytes(base64.b64decode(text[len(FLOAT64) :] if wide else text, validate=True))
+        floats.frombytes(_decoded(text[len(FLOAT64) :] if wide else text))
     except ValueError:
         what = f"base64 of little-endian float32, or of float64 after {FLOAT64!r}"
         raise ValueError(f"must be a list of numbers or {what}") from None
     if sys.byteorder == "big":
         floats.byteswap()
     return floats
+
+
+def _decoded(text: str) -> bytes:
+    """By pydantic, four times as fast, as far as it is as strict."""
+    if len(text) % 4 == 0 and not any(each in text for each in LENIENT):
+        with suppress(ValidationError):  # the slow way says no
+            return _base64_bytes.validate_json(f'"{text}"')
+    return base64.b64decode(text, validate=True)
 
 
 def read(value: Any) -> Sequence[float]:
@@ -120,8 +146,10 @@ def _floats(value: Any) -> "array[float] | None":
 
 
 def _surely_fit(floats: "array[float]") -> bool:
-    """Where their length is within float32's bounds, they are too, and none is infinite or no number."""
-    return math.hypot(*floats) <= FLOAT32_MAX
+    """Whether the first byte of each, its sign and most of its exponent, is of a number below 2^113."""
+    first = floats.itemsize - 1 if sys.byteorder == "little" else 0
+    small = SMALL_SINGLES if floats.itemsize == SINGLE_BYTES else SMALL_DOUBLES
+    return not floats.tobytes()[first :: floats.itemsize].translate(None, small)
 
 
 def _spelt(vector: Sequence[float], info: SerializationInfo) -> str | list[float]:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from pydantic import ValidationError
 
+from inference_store.contract.base import FLOAT32_MAX
 from inference_store.contract.inferences import Inference, NewInferenceAndMetadataCollection
 from inference_store.contract.vectors import AS_BASE64, FLOAT64, packed, shortest, unpacked
 
@@ -133,6 +134,35 @@ def test_what_no_float32_holds_is_refused_alike(wrong: float, place: int) -> Non
 def test_no_base64_of_floats(text: str) -> None:
     with pytest.raises(ValidationError, match="must be a list of numbers or base64"):
         collection(text)
+
+
+@given(
+    st.text('AQgw/+-_="\\\n é', max_size=12)
+    | st.binary(max_size=12).map(lambda each: base64.b64encode(each).decode())
+)
+def test_base64_is_read_as_strictly_as_by_python(text: str) -> None:
+    try:
+        expected: Any = array("f", base64.b64decode(text, validate=True))
+    except ValueError:
+        expected = ValueError
+    try:
+        assert unpacked(text) == expected or any(math.isnan(each) for each in expected)
+    except ValueError:
+        assert expected is ValueError
+
+
+@given(arrays.arrays(np.uint64, 3))
+def test_quick_looks_at_bounds_are_right(bits: Any) -> None:
+    """Of any bits: what is quickly taken would be taken one by one."""
+    for numbers in (bits.view(np.float64), bits.view(np.float32)):
+        fits = all(math.isfinite(each) and abs(each) <= FLOAT32_MAX for each in numbers.tolist())
+        for form in (packed(array("f" if numbers.itemsize == 4 else "d", numbers.tobytes())), numbers):
+            try:
+                collection(form)
+            except ValidationError:
+                assert not fits
+            else:
+                assert fits
 
 
 def test_too_many_numbers() -> None:
