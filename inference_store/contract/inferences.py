@@ -68,7 +68,9 @@ class NewInferenceAndMetadataCollection(RequestModel):
         given = [name for name in GEOMETRY_OF_LIST if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"give one standardized list, not {' and '.join(given)}")
-        _ = self.entries
+        # Where the properties will find them: their own way there takes a lock.
+        name = self.__dict__["list_name"] = given[0] if given else None
+        self.__dict__["entries"] = [] if name is None else read_entries(name, getattr(self, name))
         return self
 
     @cached_property

@@ -74,7 +74,8 @@ class NewExtendedMetadataRequest(RequestModel):
 
     @model_validator(mode="after")
     def _value_parses(self) -> Self:
-        _ = self.parsed_value
+        # Where the property will find it: its own way there takes a lock.
+        self.__dict__["parsed_value"] = parse_metadata_value(str(self.type), self.value)
         return self
 
     @cached_property
