@@ -1,6 +1,7 @@
 """One call of the API: a contract model out, a contract model back, or an InferenceStoreError."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -39,14 +40,19 @@ def call(
     Raises:
         InferenceStoreError: the store refused, gave no answer, or what answered is no store.
     """
-    settings, client = (connection := current()).settings, connection.client
-    headers = {"Authorization": f"Bearer {settings.token}"}
+    connection = current()
+    headers = connection.headers
     content = None
     if body is not None:
-        headers["Content-Type"] = NDJSON if isinstance(body, bytes) else "application/json"
+        headers = [*headers, ("Content-Type", NDJSON if isinstance(body, bytes) else "application/json")]
         content = body if isinstance(body, bytes) else spelled(body)
-    request = client.build_request(
-        method, settings.base_url + path(*segments), content=content, params=params, headers=headers
+    # Not by the client, which would parse and merge for each call what is the same for all of them.
+    request = httpx.Request(
+        method,
+        address(connection.settings.base_url, segments, tuple(params.items()) if params else ()),
+        content=content,
+        headers=headers,
+        extensions=connection.extensions,
     )
     response = send(request, repeatable=repeatable).response
     if not response.is_success:
@@ -78,6 +84,12 @@ def find(
         if error.status == httpx.codes.NOT_FOUND and error.code == NOT_FOUND:
             return None
         raise
+
+
+@lru_cache(maxsize=256)
+def address(base_url: str, segments: tuple[str, ...], params: tuple[tuple[str, str], ...]) -> httpx.URL:
+    url = httpx.URL(base_url + path(*segments))
+    return url.copy_merge_params(dict(params)) if params else url
 
 
 def path(*segments: str) -> str:

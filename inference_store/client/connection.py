@@ -3,6 +3,8 @@
 import os
 import threading
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar
+from typing import Any
 
 import httpx
 
@@ -30,6 +32,10 @@ class Connection:
 
     settings: Settings
     client: httpx.Client
+    headers: list[tuple[str, str]] = field(repr=False)
+    """Of every call of the API."""
+    extensions: dict[str, Any]
+    """How long each of its steps may take."""
 
 
 _lock = threading.Lock()
@@ -73,7 +79,7 @@ def current() -> Connection:
     with _lock:
         settings = _given or _settings(None, None, None)
         if _current is None or _current.settings != settings:
-            _current = Connection(settings, _new_client(settings))
+            _current = _new_connection(settings)
         return _current
 
 
@@ -110,13 +116,22 @@ def _misconfigured(message: str) -> InferenceStoreError:
     return InferenceStoreError(0, message, NOT_CONFIGURED)
 
 
-def _new_client(settings: Settings) -> httpx.Client:
-    return httpx.Client(
+def _new_connection(settings: Settings) -> Connection:
+    client = httpx.Client(
         timeout=httpx.Timeout(settings.timeout, connect=min(CONNECT_SECONDS, settings.timeout)),
         headers={"Accept": "application/json", "User-Agent": "inference-store-client"},
         # A proxy from the environment can't reach the caller's own machine.
         mounts={"all://localhost": None, "all://127.0.0.1": None, "all://[::1]": None},
+        cookies=_NoCookies(),
     )
+    headers = [*client.headers.items(), ("Authorization", f"Bearer {settings.token}")]
+    return Connection(settings, client, headers, {"timeout": client.timeout.as_dict()})
+
+
+class _NoCookies(CookieJar):
+    """The store sets none, and looking for them is an eighth of the work of a call."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None: ...
 
 
 def _after_fork() -> None:
