@@ -99,7 +99,7 @@ def metadata_list(metadata: Mapping[str, Mapping[str, Any]]) -> list[Metadata]:
 
 
 def plain(
-    row: Any,
+    row: Inference | _Read,
     model: RegisteredModel,
     vector: Vector | None,
     distance: float | None,
