@@ -76,7 +76,7 @@ end $$
 
 
 class Migration(migrations.Migration):
-    dependencies = [("inference_store", "0008_vacuum")]
+    dependencies = [("inference_store", "0009_unit_embeddings")]
 
     operations = [
         migrations.RunSQL(
