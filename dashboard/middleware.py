@@ -1,9 +1,11 @@
 """What every page tells the browser it may load."""
 
 from collections.abc import Callable
+from functools import cache
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from django.urls import NoReverseMatch, reverse
+from django.urls import NoReverseMatch, get_script_prefix, get_urlconf, reverse
 
 POLICY = {
     "default-src": "'none'",
@@ -24,11 +26,16 @@ def spelled(policy: dict[str, str]) -> str:
     return "; ".join(f"{directive} {sources}" for directive, sources in policy.items())
 
 
-def _is_admin(path: str) -> bool:
+SPELLED, ADMIN_SPELLED = spelled(POLICY), spelled(ADMIN_POLICY)
+
+
+@cache
+def _admin(urlconf: str, prefix: str) -> str | None:
+    """Where the admin site is, by those routes below that prefix."""
     try:
-        return path.startswith(reverse("admin:index"))
+        return reverse("admin:index", urlconf)
     except NoReverseMatch:
-        return False
+        return None
 
 
 def content_security_policy(
@@ -39,7 +46,9 @@ def content_security_policy(
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
         if HEADER not in response:
-            response[HEADER] = spelled(ADMIN_POLICY if _is_admin(request.path) else POLICY)
+            admin = _admin(get_urlconf() or settings.ROOT_URLCONF, get_script_prefix())
+            is_admin = admin is not None and request.path.startswith(admin)
+            response[HEADER] = ADMIN_SPELLED if is_admin else SPELLED
         return response
 
     return middleware

@@ -87,9 +87,11 @@ DATABASES["default"]["OPTIONS"] |= {
     "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC "
     "-c client_connection_check_interval=2s",
     "application_name": "inference-store",
+    # From its second use on, a statement of inference_store/statements.py is prepared.
+    "prepare_threshold": 1 if env.bool("DATABASE_PREPARE", default=True) else None,
 }
-# A pooled connection is tried before use, so that a restarted server costs nobody a request.
-DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+# It tries pooled connections before use.
+DATABASES["default"]["ENGINE"] = "inference_store.postgresql"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env.str("REDIS_URL", default="")
 CACHES = {

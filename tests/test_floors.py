@@ -10,7 +10,12 @@ ROOT = Path(__file__).parent.parent
 FLOORS = [
     # Ground first. Each entry: what stands on that floor.
     ["inference_store.contract", "inference_store.embedded"],
-    ["inference_store.client", "inference_store.settings"],
+    [
+        "inference_store.client",
+        "inference_store.settings",
+        "inference_store.statements",
+        "inference_store.postgresql",
+    ],
     ["inference_store.models", "inference_store.checks", "inference_store.demo"],
     ["inference_store.blobs", "inference_store.query"],
     ["inference_store.archive", "inference_store.services"],

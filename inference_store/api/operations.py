@@ -11,18 +11,18 @@ from http import HTTPStatus
 from typing import Any, TypeAlias
 
 from django.conf import settings
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from pydantic import BaseModel, ValidationError
 from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from inference_store.api import bodies, errors
 from inference_store.api.authentication import caller_of
-from inference_store.api.renderers import OneFormat
+from inference_store.api.renderers import OneFormat, spelled
 from inference_store.contract.base import RequestModel
 from inference_store.contract.errors import ErrorBody, Refusal
 from inference_store.models import Role
@@ -64,6 +64,27 @@ class StoreView(APIView):
 
     http_method_names = ["get", "head", "post", "put", "delete"]
     content_negotiation_class = OneFormat
+    format_kwarg = None
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """As the framework's, without what this API has none of: formats, versions and throttles.
+
+        Handlers answer with bytes, and only refusals are rendered and say which methods are allowed.
+        """
+        self.args, self.kwargs = args, kwargs
+        asked = Request(request, authenticators=self.get_authenticators(), parser_context={"kwargs": kwargs})
+        self.request = asked
+        try:
+            self.perform_authentication(asked)
+            self.check_permissions(asked)
+            method = str(request.method).lower()
+            known = method in self.http_method_names
+            handler = getattr(self, method, None) if known else None
+            answered: HttpResponseBase = (handler or self.http_method_not_allowed)(asked, *args, **kwargs)
+            return answered
+        except Exception as error:  # noqa: BLE001  (all are told in one shape)
+            self.headers = self.default_response_headers
+            return self.finalize_response(asked, self.handle_exception(error), *args, **kwargs)
 
 
 def operation(
@@ -107,7 +128,7 @@ def operation(
             if isinstance(answer, HttpResponseBase):
                 return answer
             status, body = answer if isinstance(answer, tuple) else (HTTPStatus.OK, answer)
-            return Response(body, status=status)
+            return HttpResponse(spelled(body), content_type="application/json", status=status)
 
         run.operation = declared  # type: ignore[attr-defined]
         answers = [HTTPStatus.OK, *([HTTPStatus.CREATED] if created else [])]

@@ -8,15 +8,20 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.renderers import BaseRenderer
 
 
+def spelled(body: BaseModel | dict[str, Any]) -> bytes:
+    """The answer as JSON."""
+    if isinstance(body, BaseModel):
+        return body.model_dump_json().encode()
+    return orjson.dumps(body, option=orjson.OPT_UTC_Z)
+
+
 class ContractRenderer(BaseRenderer):
     media_type = "application/json"
     format = "json"
     charset = None  # JSON is UTF-8
 
     def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> bytes:
-        if isinstance(data, BaseModel):
-            return data.model_dump_json().encode()
-        return b"" if data is None else orjson.dumps(data, option=orjson.OPT_UTC_Z)
+        return b"" if data is None else spelled(data)
 
 
 class OneFormat(BaseContentNegotiation):

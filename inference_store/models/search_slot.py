@@ -13,6 +13,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from inference_store import statements
 from inference_store.contract.enums import MetadataFilterType
 from inference_store.contract.filters import split_path
 from inference_store.models.inference import NUMBER_SLOTS, STRING_SLOTS
@@ -55,6 +56,12 @@ def slot_type(filter_type: str) -> str:
     return "json.float" if filter_type == "json.int" else filter_type
 
 
+SEARCHED = """
+    select type, key, slot from inference_store_searchslot where registered_model_id = %s and state = 'ready'
+"""
+"""Asked before every search by metadata."""
+
+
 class SearchSlotQuerySet(models.QuerySet["SearchSlot"]):
     def written(self, model: RegisteredModel) -> "SearchSlotQuerySet":
         """What writers fill, in a fixed order."""
@@ -63,8 +70,8 @@ class SearchSlotQuerySet(models.QuerySet["SearchSlot"]):
 
     def searched(self, model: RegisteredModel) -> dict[tuple[str, str], str]:
         """The column by (type, key), of the slots that say all that the metadata say."""
-        rows = self.filter(registered_model=model, state=SearchSlot.State.READY)
-        return {(type_, key): str(slot) for type_, key, slot in rows.values_list("type", "key", "slot")}
+        rows = statements.rows(SEARCHED, [model.pk])
+        return {(type_, key): slot for type_, key, slot in rows}
 
 
 class SearchSlot(models.Model):

@@ -14,10 +14,10 @@ from inference_store.contract.filters import (
 from inference_store.contract.inferences import GranularInference, GranularInferencePage
 from inference_store.models import Entry, RegisteredModel
 from inference_store.query.embeddings import refuse_unfit, with_distance
-from inference_store.query.matching import entry_condition, matching
+from inference_store.query.matching import conditions_of, entry_condition, matching
 from inference_store.query.order import Order, order_of
 from inference_store.query.page_keys import keys_in_time
-from inference_store.query.rows import Plain, RowsOf, bodies, plain_bodies
+from inference_store.query.rows import Plain, RowsOf, Wanted, bodies, plain_bodies
 
 FIELDS = {
     "created_at": "inference__created_at",
@@ -69,7 +69,9 @@ def _found_in_time(
         # The inference that the cursor is in may have more.
         position = by_inference.cursor(value, [key + 1 if order.descending else key - 1])
     has_some = Exists(entries.filter(inference_id=OuterRef("pk")))
-    keys = keys_in_time(model, _others(filters), by_inference, position, slice(0, count + 1), has_some)
+    keys = keys_in_time(
+        model, conditions_of(model, _others(filters)), by_inference, position, slice(0, count + 1), has_some
+    )
     return entries.filter(inference_id__in=[key for key, _ in keys])
 
 
@@ -97,7 +99,9 @@ def _page(model: RegisteredModel, request: NewGetInferencesRequest, rows_of: Row
     found = order.page(entries, cursor, columns, part)
     page = found[:limit]
     distances = {row[0]: row[-1] for row in page} if request.embedding_filters else None
-    inferences = rows_of(model, list({row[0] for row in page}), distances, request.embedding_filters)
+    inferences = rows_of(
+        model, Wanted.by_key(list({row[0] for row in page})), distances, request.embedding_filters
+    )
     last = page[-1] if len(found) > limit else None
     return {
         "granular_inferences": [

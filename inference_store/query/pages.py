@@ -17,11 +17,11 @@ from inference_store.models import Inference, RegisteredModel
 from inference_store.query.counts import count_matching
 from inference_store.query.embeddings import refuse_unfit, with_distance
 from inference_store.query.entry_order import keys_by_entries, with_best_entry
-from inference_store.query.matching import matching
+from inference_store.query.matching import conditions_of, matching
 from inference_store.query.neighbours import join_cursor, neighbours_page, split_cursor
 from inference_store.query.order import Order, order_of
-from inference_store.query.page_keys import Keys, keys_in_time
-from inference_store.query.rows import Plain, RowsOf, bodies, metadata_list, plain_bodies
+from inference_store.query.page_keys import Keys, keys_in_time, rows_in_time
+from inference_store.query.rows import Plain, RowsOf, Wanted, bodies, metadata_list, plain_bodies, time_of
 
 FIELDS = {
     "created_at": "created_at",
@@ -29,6 +29,8 @@ FIELDS = {
     "label": "first_label",
     "score": "best_score",
 }
+
+
 BY_ENTRIES = ("label", "score")
 
 
@@ -53,13 +55,15 @@ def plain_page(model: RegisteredModel, request: NewGetInferencesRequest) -> Plai
 
 
 def _page(model: RegisteredModel, request: NewGetInferencesRequest, rows_of: RowsOf) -> Plain:
-    """One page: keys first by a narrow query, then the full rows by key. Three queries at most, or five
-    where vector indexes are asked."""
+    """One page. One query where an index has it in order; else keys first by a narrow query, then the full
+    rows by key: three at most, or five where vector indexes are asked."""
     order = order_of(request, fields=FIELDS, ties=("id",), nullable=set(BY_ENTRIES))
+    if order.name == "created_at" and request.embedding_filters is None:
+        return _page_in_time(model, request, order, rows_of)
     near = neighbours_page(model, request, order)
     if near is not None:
         distances = {key: distance for distance, key in near.found}
-        rows = rows_of(model, list(distances), distances, request.embedding_filters)
+        rows = rows_of(model, Wanted.by_key(list(distances)), distances, request.embedding_filters)
         return {
             "inferences": [rows[key] for key in distances if key in rows],
             "next_cursor": near.next_cursor,
@@ -67,28 +71,39 @@ def _page(model: RegisteredModel, request: NewGetInferencesRequest, rows_of: Row
     return _exact_page(model, request, order, rows_of)
 
 
+def _page_in_time(
+    model: RegisteredModel, request: NewGetInferencesRequest, order: Order, rows_of: RowsOf
+) -> Plain:
+    limit, position, _, part = _part(request)
+    asked = conditions_of(model, request.filters)
+    if asked.others:
+        found = keys_in_time(model, asked, order, position, part)
+        return _page_of_keys(model, request, order, found, rows_of)
+    rows = rows_of(model, rows_in_time(model, asked, order, position, part))
+    keys, page = list(rows)[:limit], list(rows.values())[:limit]
+    cursor = order.cursor(time_of(page[-1]), keys[-1:]) if len(rows) > limit else None
+    return {"inferences": page, "next_cursor": cursor}
+
+
+def _part(request: NewGetInferencesRequest) -> tuple[int, str | None, list[int], slice]:
+    """The limit, the cursor's position and the rows given before it, and the part to read.
+
+    That has one row more than the limit, which tells whether there is a next page.
+    """
+    pagination = request.pagination or Pagination()
+    limit, offset = pagination.limit or DEFAULT_LIMIT, pagination.offset or 0
+    return limit, *split_cursor(pagination.cursor), slice(offset, offset + limit + 1)
+
+
 def _exact_page(
     model: RegisteredModel, request: NewGetInferencesRequest, order: Order, rows_of: RowsOf
 ) -> Plain:
-    pagination = request.pagination or Pagination()
-    limit, offset = pagination.limit or DEFAULT_LIMIT, pagination.offset or 0
-    position, given = split_cursor(pagination.cursor)
-    # One row more than asked for tells whether there is a next page.
-    part = slice(offset, offset + limit + 1)
-    if order.name == "created_at" and request.embedding_filters is None:
-        keys = keys_in_time(model, request.filters, order, position, part)
-    elif order.name in BY_ENTRIES and request.embedding_filters is None:
+    _, position, given, part = _part(request)
+    if order.name in BY_ENTRIES and request.embedding_filters is None:
         keys = keys_by_entries(model, request.filters, order, position, part)
     else:
         keys = _keys(model, request, order, position, given, part)
-    page = keys[:limit]
-    distances = {key[0]: key[-1] for key in page} if request.embedding_filters else None
-    rows = rows_of(model, [key[0] for key in page], distances, request.embedding_filters)
-    more = len(keys) > limit
-    return {
-        "inferences": [rows[key[0]] for key in page if key[0] in rows],
-        "next_cursor": join_cursor(order.cursor(page[-1][1], [page[-1][0]]), given) if more else None,
-    }
+    return _page_of_keys(model, request, order, keys, rows_of)
 
 
 def _keys(
@@ -108,6 +123,21 @@ def _keys(
     return list(order.apply(queryset).values_list(*columns)[part])
 
 
+def _page_of_keys(
+    model: RegisteredModel, request: NewGetInferencesRequest, order: Order, keys: Keys, rows_of: RowsOf
+) -> Plain:
+    """The page of those keys, each with its place in the order, and one more where there is one."""
+    limit, _, given, _ = _part(request)
+    page = keys[:limit]
+    distances = {key[0]: key[-1] for key in page} if request.embedding_filters else None
+    rows = rows_of(model, Wanted.by_key([key[0] for key in page]), distances, request.embedding_filters)
+    more = len(keys) > limit
+    return {
+        "inferences": [rows[key[0]] for key in page if key[0] in rows],
+        "next_cursor": join_cursor(order.cursor(page[-1][1], [page[-1][0]]), given) if more else None,
+    }
+
+
 def count_inferences(model: RegisteredModel, request: NewGetInferencesRequest) -> int:
     """How many inferences match, whatever the pagination."""
     if request.embedding_filters is not None:
@@ -117,12 +147,12 @@ def count_inferences(model: RegisteredModel, request: NewGetInferencesRequest) -
 
 
 def one_inference(model: RegisteredModel, inference_id: str) -> InferenceBody | None:
-    return next(iter(bodies(model, inference_id).values()), None)
+    return next(iter(bodies(model, Wanted.by_name(model, inference_id)).values()), None)
 
 
 def plain_inference(model: RegisteredModel, inference_id: str, form: EmbeddingForm) -> Plain | None:
     """The inference as it travels."""
-    return next(iter(plain_bodies(model, inference_id, form=form).values()), None)
+    return next(iter(plain_bodies(model, Wanted.by_name(model, inference_id), form=form).values()), None)
 
 
 def metadata_of(model: RegisteredModel, inference_id: str) -> list[Metadata] | None:

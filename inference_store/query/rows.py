@@ -3,15 +3,17 @@
 import base64
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import orjson
-from django.db import connection
 from pydantic import TypeAdapter
 from pydantic_core import from_json
 
+from inference_store import statements
 from inference_store.contract.filters import EmbeddingFilter, EmbeddingForm
 from inference_store.contract.inferences import Inference as InferenceBody
 from inference_store.contract.metadata import Metadata
@@ -23,18 +25,12 @@ Plain = dict[str, Any]
 RowsOf = Callable[..., dict[int, Any]]
 """`bodies` or `plain_bodies`."""
 
+TABLE, VECTORS = Inference._meta.db_table, Embedding._meta.db_table
+# In the order in which `_Row` names them.
 COLUMNS = (
     "r.id, r.inference_id, r.created_at, r.updated_at, r.action, r.data, r.metadata::text, r.data_hash, "
     "r.data_source, r.latitude, r.longitude, r.data_storage_key, r.is_protected, r.version, r.has_list"
 )
-ROWS = f"select {COLUMNS}, null from {Inference._meta.db_table} r where "  # noqa: S608
-# As the vector travels in binary: text would be parsed number by number.
-ROWS_WITH_VECTORS = (
-    f"select {COLUMNS}, vector_send(e.vector) from {Inference._meta.db_table} r "  # noqa: S608
-    f"left join {Embedding._meta.db_table} e on e.inference_id = r.id where "
-)
-BY_KEY = "r.id = any(%s)"
-BY_NAME = "r.registered_model_id = %s and r.inference_id = %s"
 HEADER_BYTES = 4
 EMBEDDED_VERSION = 2
 """Of an inference that came with a list or an embedding."""
@@ -42,55 +38,90 @@ EMBEDDED_VERSION = 2
 _bodies: TypeAdapter[list[InferenceBody]] = TypeAdapter(list[InferenceBody])
 
 
-class _Read(NamedTuple):
-    """What is read of an inference, under the names of its fields."""
+_Row: TypeAlias = tuple[
+    int, str, datetime, datetime, str, str | None, Any, str, str | None, float | None, float | None,
+    str | None, bool, int, bool,
+]  # fmt: skip
 
-    pk: int
-    inference_id: str
-    created_at: datetime
-    updated_at: datetime
-    action: str
-    data: str | None
-    metadata: dict[str, dict[str, Any]]
-    data_hash: str
-    data_source: str | None
-    latitude: float | None
-    longitude: float | None
-    data_storage_key: str | None
-    is_protected: bool
-    version: int
-    has_list: bool
-    vector: Vector | None
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which inferences: those that the condition holds for, or that part of them in an order.
+
+    Both are SQL of the inference's columns, as `r`.
+    """
+
+    condition: str
+    values: list[Any]
+    order: str = ""
+    limit: int | None = None
+    offset: int = 0
+
+    @classmethod
+    def by_key(cls, keys: list[int]) -> Self:
+        return cls("r.id = any(%s)", [keys])
+
+    @classmethod
+    def by_name(cls, model: RegisteredModel, inference_id: str) -> Self:
+        return cls("r.registered_model_id = %s and r.inference_id = %s", [model.pk, inference_id])
+
+    def statement(self, *, with_vectors: bool) -> str:
+        # As the vector travels in binary: text would be parsed number by number.
+        vector = "vector_send(e.vector)" if with_vectors else "null"
+        joined = f"left join {VECTORS} e on e.inference_id = r.id" if with_vectors else ""
+        source, condition = f"{TABLE} r", f"where {self.condition}"
+        part = f"order by {self.order} limit {self.limit} offset {self.offset}" if self.order else ""
+        if self.offset:
+            # What is passed over is read in the index alone.
+            keys = f"select r.id from {source} {condition} {part}"  # noqa: S608
+            source, condition = f"({keys}) k join {TABLE} r on r.id = k.id", ""
+            part = f"order by {self.order}"
+        elif part and with_vectors:
+            # Nor are vectors looked up for other rows.
+            source, condition = f"(select * from {source} {condition} {part}) r", ""  # noqa: S608
+            part = f"order by {self.order}"
+        return f"select {COLUMNS}, {vector} from {source} {joined} {condition} {part}"  # noqa: S608
 
 
 def metadata_text(type_: str, value: Any) -> str:
-    """A metadata value as the string that travels. jsonb gives back 1e22 as an integer: hence float()."""
-    if type_ == "string":
-        return str(value)
-    if type_ == "float":
-        return repr(float(value))
-    if type_ == "int":
-        return str(int(value))
+    """A metadata value as the string that travels."""
+    return SPELLED[type_](value)
+
+
+def _number(value: Any) -> str:
+    """jsonb gives back 1e22 as an integer: hence float()."""
+    return repr(float(value))
+
+
+def _integer(value: Any) -> str:
+    return str(int(value))
+
+
+def _json(value: Any) -> str:
     try:
         return orjson.dumps(value).decode()
     except TypeError:  # integers beyond 64 bits
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
+SPELLED: dict[str, Callable[[Any], str]] = {"string": str, "float": _number, "int": _integer, "json": _json}
+
+
 def _metadata(metadata: Mapping[str, Mapping[str, Any]]) -> list[Plain]:
     """All metadata of an inference, by key."""
-    found = [
-        {"key": key, "type": type_, "value": metadata_text(type_, value)}
-        for type_, held in metadata.items()
-        for key, value in held.items()
-    ]
-    found.sort(key=_key)
+    found: list[Plain] = []
+    for type_, held in metadata.items():
+        if type_ == "string":
+            found += [{"key": key, "type": type_, "value": value} for key, value in held.items()]
+        else:
+            text_of = SPELLED[type_]
+            found += [{"key": key, "type": type_, "value": text_of(value)} for key, value in held.items()]
+    if len(found) > 1:
+        found.sort(key=_key)
     return found
 
 
-def _key(item: Plain) -> str:
-    key: str = item["key"]
-    return key
+_key = itemgetter("key")
 
 
 def metadata_list(metadata: Mapping[str, Mapping[str, Any]]) -> list[Metadata]:
@@ -99,42 +130,39 @@ def metadata_list(metadata: Mapping[str, Mapping[str, Any]]) -> list[Metadata]:
 
 
 def plain(
-    row: Inference | _Read,
-    model: RegisteredModel,
-    vector: Vector | None,
-    distance: float | None,
-    form: EmbeddingForm,
+    row: _Row, model_id: str, vector: Vector | None, distance: float | None, form: EmbeddingForm
 ) -> Plain:
-    """The row as it travels."""
-    place = None
-    if row.latitude is not None and row.longitude is not None:
-        place = {"latitude": row.latitude, "longitude": row.longitude}
+    """The row as it travels; its metadata parsed."""
+    (_, inference_id, created_at, updated_at, action, data, metadata, data_hash, data_source,
+     latitude, longitude, data_storage_key, is_protected, version, has_list) = row  # fmt: skip
     fields: Plain = {
-        "model_id": model.model_id,
-        "inference_id": row.inference_id,
-        "created_at": row.created_at,
-        "updated_at": row.updated_at,
-        "inference_action": row.action,
-        "data": row.data,
+        "model_id": model_id,
+        "inference_id": inference_id,
+        "created_at": created_at,
+        "updated_at": updated_at,
+        "inference_action": action,
+        "data": data,
         "embedding_distance": distance,
-        "metadata": _metadata(row.metadata),
-        "data_hash": row.data_hash,
-        "data_source": row.data_source,
-        "data_coordinates": place,
-        "data_storage_key": row.data_storage_key,
+        "metadata": _metadata(metadata),
+        "data_hash": data_hash,
+        "data_source": data_source,
+        "data_coordinates": None
+        if latitude is None or longitude is None
+        else {"latitude": latitude, "longitude": longitude},
+        "data_storage_key": data_storage_key,
         "presigned_url": None,
-        "is_protected": row.is_protected,
-        "version": f"v{row.version}",
+        "is_protected": is_protected,
+        "version": f"v{version}",
         "embedding": None,
     }
     if form == "none":
-        if not row.has_list and row.version == EMBEDDED_VERSION:
+        if not has_list and version == EMBEDDED_VERSION:
             fields["data"] = None  # an embedding's numbers
     # Without a list, `data` that is there spells the numbers as they were sent, and the vector does not.
-    elif vector is not None and (row.has_list or row.data is None):
+    elif vector is not None and (has_list or data is None):
         if form == "base64":
             fields["packed_embedding"] = base64.b64encode(vector.astype("<f4", copy=False).data).decode()
-        elif row.has_list:
+        elif has_list:
             fields["embedding"] = orjson.Fragment(spelled(vector))
         else:
             fields["data"] = spelled(vector)
@@ -143,7 +171,12 @@ def plain(
 
 def body(row: Inference, model: RegisteredModel, vector: Vector | None) -> InferenceBody:
     """The row as the contract's object; `data` spelt, for an export writes it."""
-    fields = plain(row, model, vector, None, "base64")
+    held: _Row = (
+        row.pk, row.inference_id, row.created_at, row.updated_at, row.action, row.data, row.metadata,
+        row.data_hash, row.data_source, row.latitude, row.longitude, row.data_storage_key,
+        row.is_protected, row.version, row.has_list,
+    )  # fmt: skip
+    fields = plain(held, model.model_id, vector, None, "base64")
     if vector is not None and fields["data"] is None:
         del fields["packed_embedding"]
         fields["data"] = spelled(vector)
@@ -157,17 +190,6 @@ def _nested(text: str) -> Any:
         return json.loads(text)
 
 
-def _read(model: RegisteredModel, wanted: list[int] | str, *, with_vectors: bool) -> list[_Read]:
-    by_name = isinstance(wanted, str)
-    condition, values = (BY_NAME, (model.pk, wanted)) if by_name else (BY_KEY, (wanted,))
-    with connection.cursor() as cursor:
-        cursor.execute((ROWS_WITH_VECTORS if with_vectors else ROWS) + condition, values)
-        return [
-            _Read._make((*row[:6], _nested(row[6]), row[7].hex(), *row[8:15], _vector(row[15])))
-            for row in cursor.fetchall()
-        ]
-
-
 def _vector(sent: bytes | None) -> Vector | None:
     if sent is None:
         return None
@@ -176,32 +198,40 @@ def _vector(sent: bytes | None) -> Vector | None:
 
 def plain_bodies(
     model: RegisteredModel,
-    ids: list[int] | str,
+    wanted: Wanted,
     distances: Mapping[int, float] | None = None,
-    wanted: EmbeddingFilter | None = None,
+    embedding: EmbeddingFilter | None = None,
     *,
     form: EmbeddingForm = "numbers",
 ) -> dict[int, Plain]:
-    """The inferences with those keys, or the one of that id, as they travel. One query."""
-    found = {}
+    """The wanted inferences as they travel, by their key, in order where one was given. One query."""
+    found, model_id = {}, model.model_id
     with_vectors = bool(model.embedding_size) and (form != "none" or distances is not None)
-    for row in _read(model, ids, with_vectors=with_vectors):
-        distance = (distances or {}).get(row.pk)
-        if distance is not None and wanted is not None and row.vector is not None:
-            distance = finite_distance(distance, wanted, row.vector)
-        found[row.pk] = plain(row, model, row.vector, distance, form)
+    for row in statements.rows(wanted.statement(with_vectors=with_vectors), wanted.values):
+        pk, vector, distance = row[0], _vector(row[15]), None
+        if distances is not None:
+            distance = distances.get(pk)
+            if distance is not None and embedding is not None and vector is not None:
+                distance = finite_distance(distance, embedding, vector)
+        held = (*row[:6], _nested(row[6]), row[7].hex(), *row[8:15])
+        found[pk] = plain(held, model_id, vector, distance, form)
     return found
 
 
 def bodies(
     model: RegisteredModel,
-    ids: list[int] | str,
+    wanted: Wanted,
     distances: Mapping[int, float] | None = None,
-    wanted: EmbeddingFilter | None = None,
+    embedding: EmbeddingFilter | None = None,
     *,
     form: EmbeddingForm = "base64",
 ) -> dict[int, InferenceBody]:
     """The same as the contract's objects; their embeddings are spelt when looked at."""
     packed: EmbeddingForm = "none" if form == "none" else "base64"
-    found = plain_bodies(model, ids, distances, wanted, form=packed)
+    found = plain_bodies(model, wanted, distances, embedding, form=packed)
     return dict(zip(found, _bodies.validate_python(list(found.values())), strict=True))
+
+
+def time_of(row: Plain | InferenceBody) -> datetime:
+    moment: datetime = row["created_at"] if isinstance(row, dict) else row.created_at
+    return moment

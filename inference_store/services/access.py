@@ -4,10 +4,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from django.contrib.auth.models import AnonymousUser
-from django.db import DEFAULT_DB_ALIAS, connection
+from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Model
 from django.utils import timezone
 
+from inference_store import statements
 from inference_store.contract.errors import Refusal
 from inference_store.models import Membership, Project, RegisteredModel, Role, Token, User
 from inference_store.models.access import token_digest
@@ -51,10 +52,10 @@ def caller(secret: str, model_id: str | None) -> Caller | None:
     """Whose unexpired token that is, an active user's, and what they are to the model. One query."""
     if model_id is not None and "\x00" in model_id:
         model_id = None
-    with connection.cursor() as cursor:
-        cursor.execute(WHO_CALLS, [model_id, token_digest(secret), timezone.now()])
-        if (found := cursor.fetchone()) is None:
-            return None
+    rows = statements.rows(WHO_CALLS, [model_id, token_digest(secret), timezone.now()])
+    if not rows:
+        return None
+    found = rows[0]
     user = User.from_db(DEFAULT_DB_ALIAS, USER, found[: len(USER)])
     of_model, of_project = found[len(USER) : -1 - len(PROJECT)], found[-1 - len(PROJECT) : -1]
     if of_model[0] is None:

@@ -4,17 +4,20 @@ Another model's inferences lie beside them, so that the planner's statistics are
 """
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from inference_store.contract.filters import BaseInferenceFilter, NewGetInferencesRequest
 from inference_store.contract.metadata import NewGetMetadataStatisticsRequest
 from inference_store.models import Catalogue, Project, RegisteredModel, SearchSlot
 from inference_store.query import granular, pages, statistics
-from inference_store.query.matching import matching
+from inference_store.query.matching import conditions_of, matching
+from inference_store.query.order import order_of
+from inference_store.query.page_keys import rows_in_time
 from inference_store.services import catalogues
 from tests.making import make_model
 
@@ -123,10 +126,13 @@ def wanted(key, type_, operator, value):
     return {"key": key, "type": type_, "operator": operator, "value": str(value)}
 
 
-def page(model, filters=None, offset=None):
+def page_request(filters, offset):
     pagination = {"direction": "desc", "limit": 50, "offset": offset}
-    request = NewGetInferencesRequest.model_validate({"filters": filters or {}, "pagination": pagination})
-    return lambda: pages.inference_page(model, request)
+    return NewGetInferencesRequest.model_validate({"filters": filters or {}, "pagination": pagination})
+
+
+def page(model, filters=None, offset=None):
+    return lambda: pages.inference_page(model, page_request(filters, offset))
 
 
 def count(model, filters=None):
@@ -192,7 +198,7 @@ QUESTIONS = {
         7 * 86_400 // 26 + 200,
     ),
     "Q11 values of a key": (lambda model: histogram(model, key="sensor", type="string"), [], 50),
-    "Q12 page far down": (lambda model: page(model, offset=50_000), ["inference_page"], 50_000 + 51 + 50),
+    "Q12 page far down": (lambda model: page(model, offset=50_000), ["inference_page"], 50_000 + 51 + 51),
     "D1 what a delete takes": (
         lambda model: lambda: list(matching(model, DELETED).order_by("pk").values_list("pk")),
         ["inference_s1"],
@@ -223,6 +229,39 @@ def test_pages_are_those_of_the_plain_query(stocked, filters):
     )
     assert [each.inference_id for each in page(stocked, filters)().inferences] == list(plain[:50])
     assert count(stocked, filters)() == len(plain)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("offset", [0, 5_000])
+@pytest.mark.parametrize("with_vectors", [False, True])
+@pytest.mark.parametrize(
+    ("filters", "index"),
+    [
+        ({}, "inference_page"),
+        (window(3, 1), "inference_page"),
+        ({"data_source_filter": "source-3"}, "inference_source"),
+        (SENSOR, "inference_s1"),
+        (SENSOR | window(3, 20), "inference_s1"),
+    ],
+)
+def test_a_prepared_page_walks_its_index_whatever_the_values(stocked, filters, index, with_vectors, offset):
+    """The server may plan it once for all values, and then knows neither the model nor the time."""
+    request = page_request(filters, offset)
+    order = order_of(request, fields=pages.FIELDS, ties=("id",), nullable=set())
+    asked = conditions_of(stocked, request.filters)
+    wanted = rows_in_time(stocked, asked, order, None, slice(offset, offset + 51))
+    statement, values = wanted.statement(with_vectors=with_vectors), wanted.values
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("set local plan_cache_mode = force_generic_plan")
+        places = iter(range(1, len(values) + 1))
+        cursor.execute("prepare page as " + re.sub("%s", lambda _: f"${next(places)}", statement))
+        try:
+            found = Reads([cursor.mogrify(f"execute page ({', '.join(['%s'] * len(values))})", values)])
+        finally:
+            cursor.execute("deallocate page")
+    assert index in found.indexes
+    assert not found.scanned & {"inference_store_inference"}
+    assert found.rows <= offset + 51 + (51 if offset else 0) + 51
 
 
 # --- Orders -------------------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""Django's PostgreSQL, whose pooled connections are tried without asking the server."""

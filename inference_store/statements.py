@@ -1,0 +1,26 @@
+"""Statements written out, for the few that every request asks: the server keeps them prepared.
+
+The ORM's are put together, parsed and planned anew each time, and their values travel as text; these in
+binary.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import connection
+from psycopg import ClientCursor, Cursor
+from psycopg.pq import Format
+
+
+def rows(statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """The rows that the statement gives, with these values in the place of each %s."""
+    connection.ensure_connection()
+    # A statement that is logged is sent with its values in it, as the ORM's are.
+    logged = connection.queries_logged
+    cursor = (ClientCursor if logged else Cursor)(connection.connection)
+    cursor.format = Format.TEXT if logged else Format.BINARY
+    # Django's wrapper knows this cursor as its own: faults and logged queries look the same.
+    with connection._prepare_cursor(cursor) as prepared:  # type: ignore[attr-defined]
+        prepared.execute(statement, values)
+        found: list[tuple[Any, ...]] = prepared.fetchall()
+        return found
