@@ -7,13 +7,14 @@ binary.
 from collections.abc import Sequence
 from typing import Any
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
 from psycopg import ClientCursor, Cursor
 from psycopg.pq import Format
 
 
 def rows(statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
     """The rows that the statement gives, with these values in the place of each %s."""
+    connection = connections[DEFAULT_DB_ALIAS]
     connection.ensure_connection()
     # A statement that is logged is sent with its values in it, as the ORM's are.
     logged = connection.queries_logged
