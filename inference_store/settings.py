@@ -116,6 +116,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "remove leftovers": {
+        "task": "inference_store.remove_leftovers",
+        "schedule": 5.0,
+        "options": {"expires": 5},
+    },
     "assign slots": {"task": "inference_store.assign_slots", "schedule": 30.0, "options": {"expires": 30}},
     "build vector indexes": {
         "task": "inference_store.build_vector_indexes",

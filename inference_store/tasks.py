@@ -8,6 +8,7 @@ from inference_store.services import (
     exporting,
     exports,
     jobs,
+    leftovers,
     retention,
     retention_runs,
     slot_assignment,
@@ -60,3 +61,8 @@ def assign_slots() -> int:
 @shared_task(name="inference_store.build_vector_indexes")
 def build_vector_indexes() -> bool:
     return vector_indexes.build_in_background()
+
+
+@shared_task(name="inference_store.remove_leftovers")
+def remove_leftovers() -> int:
+    return leftovers.remove_leftovers()

@@ -8,6 +8,7 @@ from inference_store.models.entry import Entry
 from inference_store.models.export import Export, ExportBatch
 from inference_store.models.inference import Inference
 from inference_store.models.job import Job, JobState
+from inference_store.models.leftover import Leftover
 from inference_store.models.metadata_key import MetadataKey
 from inference_store.models.registered_model import RegisteredModel
 from inference_store.models.retention import RetentionPolicy, RetentionPreviewItem, RetentionTask
@@ -26,6 +27,7 @@ __all__ = [
     "Inference",
     "Job",
     "JobState",
+    "Leftover",
     "Membership",
     "MetadataKey",
     "Project",

@@ -111,13 +111,13 @@ class Whole(JsonNumber):
 
 
 class EqualsAny(Func):
-    """`value = any(array)`: one hashed pass, however many values."""
+    """`value = any(array)`: one hashed pass, however many values. A list, or as PostgreSQL spells one."""
 
     template = "(%(expressions)s)"
     output_field = BooleanField()
     conditional = True
 
-    def __init__(self, value: Any, values: list[Any], array_type: str) -> None:
+    def __init__(self, value: Any, values: list[Any] | str, array_type: str) -> None:
         super().__init__(value, Value(values))
         self.arg_joiner = " = any("
         self.template = f"(%(expressions)s::{array_type}[]))"

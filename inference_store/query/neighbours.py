@@ -19,7 +19,7 @@ from django.db.models import QuerySet
 from inference_store.contract.enums import EmbeddingDistanceMetric
 from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import DEFAULT_LIMIT, EmbeddingFilter, NewGetInferencesRequest
-from inference_store.models import Inference, RegisteredModel, VectorIndex
+from inference_store.models import Inference, Leftover, RegisteredModel, VectorIndex
 from inference_store.models.vector_index import COSINE, EMBEDDINGS, UNITS, indexable
 from inference_store.query.embeddings import refuse_unfit, spelled
 from inference_store.query.matching import matching
@@ -169,7 +169,9 @@ class _Search:
     def nearest(self, count: int) -> Found | None:
         """So many of the matching, fewer only where there are fewer; None where it takes an exact search."""
         queryset = None
-        if self.filters and self.filters.model_dump(exclude_none=True):
+        filtered = self.filters and self.filters.model_dump(exclude_none=True)
+        # What a large deletion left behind is still in the indexes, and matches nothing.
+        if filtered or Leftover.objects.filter(registered_model=self.model).exists():
             queryset = matching(self.model, self.filters)
             found = self._among_few(queryset, count)
             if found is not None:

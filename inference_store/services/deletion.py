@@ -1,26 +1,41 @@
-"""Inferences are deleted by the user's own word: rows first, blobs after commit."""
+"""Inferences are deleted by the user's own word: rows first, blobs after commit; of many, the rest later."""
 
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
+from django.core.exceptions import EmptyResultSet
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 from psycopg.sql import SQL, Identifier
 
 from inference_store import blobs
 from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import BaseInferenceFilter
-from inference_store.models import Blob, Embedding, Entry, Inference, RegisteredModel, UnitEmbedding
+from inference_store.models import Blob, Inference, RegisteredModel
 from inference_store.query.matching import matching
-from inference_store.services import soft_deletion
+from inference_store.query.metadata_conditions import EqualsAny
+from inference_store.services import leftovers, soft_deletion
+from inference_store.services.leftovers import array_of
 
 logger = logging.getLogger(__name__)
 
-DELETED_AT_ONCE = 10_000
-"""Rows in one statement: bounds the key list that is sent, not the transaction."""
+DELETED_AT_ONCE = 50_000
+"""Rows in one statement: bounds how long it takes, not the transaction."""
+REMOVED_AT_ONCE = 500
+"""Up to so many inferences go with their entries and embeddings; of more, these are removed later."""
+
+CHOOSE = """
+    select cardinality(keys), keys[cardinality(keys)], keys::text
+      from (select array({}) offset 0) chosen(keys)
+"""
+# The keys in a query of their own: of those in plain sight the planner would weigh each.
+DELETE = """
+    delete from inference_store_inference where id = any((select %s::bigint[])::bigint[]) and ({}) is true
+    returning id, inference_id
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,37 +65,68 @@ def delete_matching(*, model: RegisteredModel, filters: BaseInferenceFilter) -> 
 @transaction.atomic
 def _delete(model: RegisteredModel, queryset: QuerySet[Inference], named: Iterable[str] = ()) -> list[str]:
     soft_deletion.hold_off_restoring(model)
-    # Locked in order of their keys, so that two deletions never wait for each other in a circle.
-    locked = queryset.select_for_update(of=("self",)).order_by("pk").values_list("pk", "inference_id")
-    rows = list(locked)
-    for start in range(0, len(rows), DELETED_AT_ONCE):
-        batch = rows[start : start + DELETED_AT_ONCE]
-        doomed = delete_rows([key for key, _ in batch])
-        transaction.on_commit(partial(remove_blobs, doomed.keys), robust=True)
-        soft_deletion.forget(model, [inference_id for _, inference_id in batch])
+    gone: list[str] = []
+    last: int | None = 0
+    while last is not None:
+        last, rows = _delete_some(queryset.filter(pk__gt=last))
+        keys, inference_ids = [key for key, _ in rows], [inference_id for _, inference_id in rows]
+        if len(keys) > REMOVED_AT_ONCE:
+            leftovers.leave(model, keys)
+        else:
+            leftovers.remove(keys)
+        transaction.on_commit(partial(remove_blobs, doom(keys).keys), robust=True)
+        soft_deletion.forget(model, inference_ids)
+        gone += inference_ids
     soft_deletion.forget(model, [*named])
-    return [inference_id for _, inference_id in rows]
+    return gone
+
+
+def _delete_some(queryset: QuerySet[Inference]) -> tuple[int | None, list[tuple[int, str]]]:
+    """Delete what comes first in order of its keys: (key, id) each, after the last key where there is more.
+
+    In that order, so that two deletions never wait for each other in a circle: each row is reached by the
+    index of its key, as no other can answer `is true`. What another changed meanwhile must match still.
+    """
+    compiler = queryset.query.chain().get_compiler(connection=connection)
+    try:
+        chosen, parameters = queryset.order_by("pk").values("pk")[:DELETED_AT_ONCE].query.sql_with_params()
+        compiler.pre_sql_setup()
+        where, more = compiler.compile(compiler.query.where)
+    except EmptyResultSet:  # Django sees that nothing can match
+        return None, []
+    with connection.cursor() as cursor:
+        # As text, which goes back as it came.
+        cursor.execute(CHOOSE.format(chosen), parameters)
+        count, last, keys = cursor.fetchone()
+        cursor.execute("set local enable_bitmapscan = off; set local enable_seqscan = off")
+        cursor.execute(DELETE.format(where), [keys, *more])
+        rows: list[tuple[int, str]] = cursor.fetchall()
+        cursor.execute("set local enable_bitmapscan to default; set local enable_seqscan to default")
+    return last if count == DELETED_AT_ONCE else None, rows
 
 
 def delete_rows(keys: list[int]) -> Doomed:
     """Delete the inferences of these keys, which the caller has locked, and doom their blobs."""
+    leftovers.remove(keys)
     with connection.cursor() as cursor:
-        # Units last: who makes them waits for those who are at the embeddings (services/vector_indexes.py).
-        for table in (Entry, Embedding, UnitEmbedding):
-            statement = SQL("delete from {} where inference_id = any(%s)")
-            cursor.execute(statement.format(Identifier(table._meta.db_table)), [keys])
-        statement = SQL("delete from {} where id = any(%s)")
-        cursor.execute(statement.format(Identifier(Inference._meta.db_table)), [keys])
+        statement = SQL("delete from {} where id = any(%s::bigint[])")
+        cursor.execute(statement.format(Identifier(Inference._meta.db_table)), [array_of(keys)])
     return doom(keys)
 
 
 def doom(keys: list[int], kinds: Iterable[Blob.Kind] = tuple(Blob.Kind)) -> Doomed:
     """Take from these inferences their blobs of those kinds. After the rows, and in order: as ingest does."""
-    owned = Blob.objects.filter(inference_id__in=keys, kind__in=list(kinds))
+    owned = Blob.objects.filter(EqualsAny(F("inference_id"), array_of(keys), "bigint"), kind__in=list(kinds))
     rows = list(owned.select_for_update().order_by("key").values_list("key", "size"))
     doomed = Doomed([key for key, _ in rows], sum(size or 0 for _, size in rows))
-    Blob.objects.filter(key__in=doomed.keys).update(inference_id=None, doomed_at=Now())
+    if doomed.keys:
+        _of_keys(doomed.keys).update(inference_id=None, doomed_at=Now())
     return doomed
+
+
+def _of_keys(keys: list[str]) -> QuerySet[Blob]:
+    """As one array: a list of parameters has its bounds."""
+    return Blob.objects.filter(EqualsAny(F("key"), keys, "text"))
 
 
 def remove_blobs(keys: list[str]) -> None:
@@ -93,4 +139,5 @@ def remove_blobs(keys: list[str]) -> None:
             logger.warning("The blob %s could not be removed; the sweep will try again.", key, exc_info=True)
         else:
             removed.append(key)
-    Blob.objects.filter(key__in=removed).delete()
+    if removed:
+        _of_keys(removed).delete()

@@ -12,11 +12,12 @@ from uuid import UUID
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, models, transaction
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 
 from inference_store.models import Entry, Inference, RegisteredModel, SoftDeletedInference
 from inference_store.models.inference import SLOTS
 from inference_store.models.job import hence
+from inference_store.query.metadata_conditions import EqualsAny
 from inference_store.services.slots import FilledSlots
 
 RESTORED_AT_ONCE = 500
@@ -97,7 +98,9 @@ def _as_json(table: type[models.Model], alias: str) -> str:
 
 def forget(model: RegisteredModel, inference_ids: list[str]) -> None:
     """Remove all that was softly deleted under these ids, for good."""
-    SoftDeletedInference.objects.filter(registered_model=model, inference_id__in=inference_ids).delete()
+    kept = SoftDeletedInference.objects.filter(registered_model=model)
+    if inference_ids and kept.exists():  # as a rule there are none
+        kept.filter(EqualsAny(F("inference_id"), inference_ids, "text")).delete()
 
 
 def hold_off_restoring(model: RegisteredModel) -> None:
