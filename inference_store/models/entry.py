@@ -3,14 +3,21 @@
 from django.db import models
 
 from inference_store.models.inference import Inference
+from inference_store.models.leftover import Leftover
 from inference_store.models.registered_model import RegisteredModel
+
+
+class EntryQuerySet(models.QuerySet["Entry"]):
+    def live(self, model: RegisteredModel) -> "EntryQuerySet":
+        """The model's entries without what a large deletion left: each of these has its inference."""
+        return self.filter(registered_model=model).exclude(inference_id__in=Leftover.objects.keys_of(model))
 
 
 class Entry(models.Model):
     """One entry of an inference, at its position in the list. Geometry as in contract/entries.py.
 
-    Written and deleted with its inference, in one transaction, without a foreign key in the database:
-    row triggers would double the cost of ingest.
+    Written with its inference, in one transaction, and deleted with it or a little later (Leftover), without
+    a foreign key in the database: row triggers would double the cost of ingest.
     """
 
     pk = models.CompositePrimaryKey("inference_id", "position")
@@ -24,6 +31,8 @@ class Entry(models.Model):
     position = models.IntegerField()
     label = models.TextField(db_collation="C")
     geometry = models.JSONField(null=True)
+
+    objects = EntryQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "entries"

@@ -8,7 +8,7 @@ from inference_store.contract.filters import (
     DeconstructedInferenceFilter,
     MetadataFilter,
 )
-from inference_store.models import Catalogue, Entry, Inference, Leftover, RegisteredModel, SearchSlot
+from inference_store.models import Catalogue, Entry, Inference, RegisteredModel, SearchSlot
 from inference_store.models.catalogue import BucketOf
 from inference_store.models.search_slot import Unfit, double_of, slot_type
 from inference_store.query.matching import entry_condition, matching
@@ -33,9 +33,8 @@ def count_matching(model: RegisteredModel, filters: BaseInferenceFilter | None) 
     elif given == ["deconstructed_inference_filter"]:
         wanted = filters.deconstructed_inference_filter or DeconstructedInferenceFilter()
         if condition := entry_condition(wanted):
-            # Inferences need not be read: but for leftovers, an entry has one, always.
-            entries = Entry.objects.filter(condition, registered_model=model)
-            entries = entries.exclude(inference_id__in=Leftover.objects.keys_of(model))
+            # A live entry has an inference, always: these need not be read.
+            entries = Entry.objects.live(model).filter(condition)
             return entries.order_by().values("inference_id").distinct().count()
     return matching(model, filters).count() if kept is None else kept
 

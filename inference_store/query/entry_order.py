@@ -67,7 +67,7 @@ class _Walk:
         self, model: RegisteredModel, filters: BaseInferenceFilter | None, order: Order, cursor: str | None
     ) -> None:
         self.order = order
-        self.entries: QuerySet[Entry] = Entry.objects.filter(registered_model=model)
+        self.entries: QuerySet[Entry] = Entry.objects.live(model)
         self.matching = (
             matching(model, filters) if filters and filters.model_dump(exclude_none=True) else None
         )

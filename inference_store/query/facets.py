@@ -3,7 +3,7 @@
 from django.db import connection
 from django.db.models import Count
 
-from inference_store.models import Catalogue, Entry, Inference, Leftover, RegisteredModel
+from inference_store.models import Catalogue, Entry, Inference, RegisteredModel
 
 MOST_FACETS = 100
 
@@ -30,9 +30,7 @@ def labels(model: RegisteredModel) -> list[tuple[str, int]]:
             cursor.execute(LABELS, {"catalogue": kept.pk, "model": model.pk, "most": MOST_FACETS})
             found: list[tuple[str, int]] = cursor.fetchall()
         return found
-    entries = Entry.objects.filter(registered_model=model)
-    entries = entries.exclude(inference_id__in=Leftover.objects.keys_of(model))
-    rows = entries.values_list("label").annotate(n=Count("label"))
+    rows = Entry.objects.live(model).values_list("label").annotate(n=Count("label"))
     return list(rows.order_by("-n", "label")[:MOST_FACETS])
 
 

@@ -50,7 +50,7 @@ def _found(model: RegisteredModel, filters: BaseInferenceFilter, entries: QueryS
     others = _others(filters)
     if others.model_dump(exclude_none=True):
         return entries.filter(inference__in=matching(model, others))
-    return entries  # an entry has an inference, always
+    return entries  # a live entry has an inference, always
 
 
 def _found_in_time(
@@ -85,7 +85,7 @@ def _page(model: RegisteredModel, request: NewGetInferencesRequest, rows_of: Row
     order = order_of(request, fields=FIELDS, ties=TIES, nullable={"score"})
     filters, cursor = request.filters, pagination.cursor
     wanted = entry_condition(filters.deconstructed_inference_filter or DeconstructedInferenceFilter())
-    entries: QuerySet[Entry] = Entry.objects.filter(wanted, registered_model=model)
+    entries: QuerySet[Entry] = Entry.objects.live(model).filter(wanted)
     part = slice(offset, offset + limit + 1)
     if order.name == "created_at" and request.embedding_filters is None:
         entries = _found_in_time(model, filters, entries, order, cursor, part.stop)

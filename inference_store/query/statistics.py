@@ -59,7 +59,7 @@ def metadata_statistics(
 
 
 def _by_value(queryset: QuerySet[Any]) -> MetadataStatistics:
-    rows = queryset.values_list("value").annotate(n=Count("pk")).order_by("-n", "value")
+    rows = queryset.values_list("value").annotate(n=Count("*")).order_by("-n", "value")
     found = list(rows[: MOST_VALUES + 1])
     return _frequencies(found, queryset.count() if len(found) > MOST_VALUES else sum(n for _, n in found))
 
@@ -80,8 +80,8 @@ def _histogram(queryset: QuerySet[Any], request: NewGetMetadataStatisticsRequest
     low = float(seen["low"]) if low is None else low
     high = float(seen["high"]) if high is None else high
     edges = bin_edges(low, high, request.distribution_bin_count, request.distribution_bin_width)
-    distribution = _distribution(queryset, edges) if edges else {}
     bounds = (request.distribution_minimum_value, request.distribution_maximum_value)
+    distribution = _distribution(queryset, edges, from_least=bounds[0] is None) if edges else {}
     return MetadataStatistics(
         count=sum(distribution.values()) if bounds == (None, None) else queryset.count(),
         min=seen["low"],
@@ -117,14 +117,15 @@ def bin_edges(low: float, high: float, count: int | None, width: float | None) -
     return [*inner, high]
 
 
-def _distribution(queryset: QuerySet[Any], edges: list[float]) -> dict[str, int]:
+def _distribution(queryset: QuerySet[Any], edges: list[float], *, from_least: bool) -> dict[str, int]:
+    """`from_least`: the first edge is the least value, which need not be compared with. What is below it
+    has bin 0, which is none of ours."""
     low, high = edges[0], edges[-1]
     # As float8, as the edges are: 2**53 + 1 is not above a maximum that reads 2.0**53.
-    inside = queryset.annotate(number=AsFloat(F("value"))).filter(number__gte=low, number__lte=high)
+    inside = queryset.annotate(number=AsFloat(F("value"))).filter(number__lte=high)
+    inside = inside if from_least else inside.filter(number__gte=low)
     starts = edges[:-1] or edges
-    rows: Any = (
-        inside.annotate(bin=Bin(F("number"), Value(starts))).values_list("bin").annotate(n=Count("pk"))
-    )
+    rows: Any = inside.annotate(bin=Bin(F("number"), Value(starts))).values_list("bin").annotate(n=Count("*"))
     counts = dict(rows.order_by())
     last = len(starts) - 1
     distribution = {}

@@ -5,6 +5,7 @@ Another model's inferences lie beside them, so that the planner's statistics are
 
 import json
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -18,7 +19,7 @@ from inference_store.query import granular, pages, statistics
 from inference_store.query.matching import conditions_of, matching
 from inference_store.query.order import order_of
 from inference_store.query.page_keys import rows_in_time
-from inference_store.services import catalogues
+from inference_store.services import catalogues, deletion, leftovers
 from tests.making import make_model
 
 ROWS = 100_000
@@ -84,8 +85,14 @@ def stocked(django_db_setup, django_db_blocker):
 
 def _stock(model, rows):
     with connection.cursor() as cursor:
+        cursor.execute("set statement_timeout = 0")  # on a busy machine this takes long
         cursor.execute(INFERENCES, {"model": model.pk, "rows": rows, "start": START})
         cursor.execute(ENTRIES, {"model": model.pk})
+        cursor.execute("reset statement_timeout")
+
+
+class Undone(Exception):  # noqa: N818  (not an error)
+    """Rolls back."""
 
 
 # --- Plans --------------------------------------------------------------------------------------------------
@@ -108,6 +115,26 @@ class Reads:
         return cls(
             each["sql"] for each in captured if each["sql"].lstrip().lower().startswith(("select", "with"))
         )
+
+    @classmethod
+    def during(cls, act):
+        """What is read and written as something is done: each statement is explained, undone, then done."""
+        reads = cls([])
+
+        def explain(execute, sql, parameters, many, context):
+            if sql.lstrip().lower().startswith(("select", "with", "delete", "update", "insert")):
+                with suppress(Undone), transaction.atomic():
+                    found = execute(
+                        f"explain (analyze, timing off, format json) {sql}", parameters, many, context
+                    )
+                    found = context["cursor"].fetchone()[0]
+                    reads._see((json.loads(found) if isinstance(found, str) else found)[0]["Plan"])
+                    raise Undone
+            return execute(sql, parameters, many, context)
+
+        with connection.execute_wrapper(explain):
+            act()
+        return reads
 
     def _see(self, node):
         kind = node["Node Type"]
@@ -216,6 +243,27 @@ def test_it_reads_little_more_than_it_gives(stocked, question):
     assert not found.scanned & WHOLE_TABLES, "reads a whole table"
     assert set(indexes) <= found.indexes
     assert found.rows <= rows
+
+
+@pytest.mark.django_db
+def test_a_delete_reads_and_writes_its_rows_alone(stocked):
+    doomed = ROWS // 12
+    gone = []
+    reads = Reads.during(lambda: gone.extend(deletion.delete_matching(model=stocked, filters=DELETED)))
+    assert len(gone) in (doomed, doomed + 1)
+    assert not reads.scanned & {"inference_store_inference", "inference_store_entry"}, "reads a whole table"
+    assert {"inference_s1", "inference_store_inference_pkey"} <= reads.indexes
+    # Found, deleted and given back; nothing of theirs in other tables.
+    assert reads.rows <= 2 * len(gone) + 200
+
+
+@pytest.mark.django_db
+def test_leftovers_are_removed_by_their_keys(stocked):
+    keys = list(stocked.inferences.order_by("pk").values_list("pk", flat=True)[:2_000])
+    leftovers.leave(stocked, keys)
+    reads = Reads.during(leftovers.remove_leftovers)
+    assert "inference_store_entry" not in reads.scanned, "reads a whole table"
+    assert reads.rows <= 3 * len(keys) + 100
 
 
 @pytest.mark.django_db

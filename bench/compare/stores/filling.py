@@ -42,7 +42,8 @@ def fill(model: Any, workload: Workload) -> None:
     from inference_store.models import SearchSlot
 
     for slot, (type_, key) in SLOTS.items():
-        SearchSlot.objects.create(registered_model=model, type=type_, key=key, slot=slot, state="ready")
+        given = {"slot": slot, "state": "ready"}
+        SearchSlot.objects.get_or_create(registered_model=model, type=type_, key=key, defaults=given)
     with connection.cursor() as cursor, _indexes_afterwards(cursor):
         cursor.execute("select coalesce(max(id), 0) from inference_store_inference")
         last = cursor.fetchone()[0]

@@ -27,8 +27,9 @@ class QueryStore(ContractStore):
         # All at once, so that a run measures one state of the code.
         from inference_store.models import Project, RegisteredModel
         from inference_store.query import pages, statistics
-        from inference_store.services import deletion, ingest
+        from inference_store.services import catalogues, deletion, ingest, slot_assignment
 
+        self.catalogues = catalogues
         self.pages, self.statistics_, self.deletion, self.ingest = pages, statistics, deletion, ingest
         project, _ = Project.objects.get_or_create(project_id=ours.PROJECT_ID, defaults={"name": "Benchmark"})
         self.model: Any
@@ -40,6 +41,10 @@ class QueryStore(ContractStore):
                 "embedding_size": DIMENSIONS if self.embedded else 0,
             },
         )
+        if new:
+            # As the scheduler does once a key has been searched by a few times.
+            for type_, key in filling.SLOTS.values():
+                slot_assignment.assign(model=self.model, type_=type_, key=key)
 
     def insert(self, records: list[Record], vectors: Array | None) -> None:
         self.ingest.store_inferences(model=self.model, requests=ours.storage_requests(records, vectors))
@@ -51,6 +56,8 @@ class QueryStore(ContractStore):
         filling.fill(self.model, workload)
 
     def finish(self) -> None:
+        # What the scheduler does in time.
+        self.catalogues.keep_catalogues()
         database.settle()
 
     def bytes_held(self) -> dict[str, int]:
