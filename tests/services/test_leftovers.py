@@ -71,6 +71,15 @@ def disagreeing(model):
     rows = granular_page(model, request).granular_inferences
     if len(rows) != sum(count for _, count in labels_of(model)):
         wrong.append("granular rows")
+    for sort in ("label", "score"):
+        page = pages.inference_page(
+            model, NewGetInferencesRequest.model_validate({"pagination": {"sort": sort}})
+        )
+        wrong += [] if sorted(each.inference_id for each in page.inferences) == sorted(live) else [sort]
+        pagination = {"limit": 1_000, "sort": sort}
+        rows = granular_page(model, NewGetInferencesRequest.model_validate({"pagination": pagination}))
+        if len(rows.granular_inferences) != sum(count for _, count in labels_of(model)):
+            wrong.append(f"granular rows by {sort}")
     near = {"embedding_filters": {"query_embedding": [1.0, 0.5], "distance_metric": "l2"}}
     page = pages.inference_page(model, NewGetInferencesRequest.model_validate(near))
     if {each.inference_id for each in page.inferences} != live:
