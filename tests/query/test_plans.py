@@ -122,6 +122,7 @@ class Reads:
         reads = cls([])
 
         def explain(execute, sql, parameters, many, context):
+            sql = sql if isinstance(sql, str) else sql.as_string()
             if sql.lstrip().lower().startswith(("select", "with", "delete", "update", "insert")):
                 with suppress(Undone), transaction.atomic():
                     found = execute(
