@@ -246,6 +246,24 @@ def test_it_reads_little_more_than_it_gives(stocked, question):
     assert found.rows <= rows
 
 
+SMALL_AND_LARGE = [
+    (window(3, 1), window(3, 7)),
+    (RARE_RANGES, RANGES),
+    (SMALL_CIRCLE, CIRCLE),
+    ({**SENSOR, **window(3, 1)}, {**SENSOR, **window(3, 7)}),
+]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("ask", [count, lambda model, filters: histogram(model, filters, **SPEED)])
+@pytest.mark.parametrize("sizes", SMALL_AND_LARGE)
+def test_what_is_counted_is_read_and_little_else(stocked, ask, sizes):
+    """A count, or a histogram, costs in proportion to the rows it counts."""
+    for filters in sizes:
+        matched = matching(stocked, BaseInferenceFilter.model_validate(filters)).count()
+        assert Reads.of(ask(stocked, filters)).rows <= 4 * matched + 400
+
+
 @pytest.mark.django_db
 def test_a_delete_reads_and_writes_its_rows_alone(stocked):
     doomed = ROWS // 12
