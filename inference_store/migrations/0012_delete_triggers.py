@@ -63,7 +63,7 @@ def _changes() -> str:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("inference_store", "0010_leftovers")]
+    dependencies = [("inference_store", "0011_leftovers")]
 
     operations = [
         # Those they replace do the same.
