@@ -1,7 +1,7 @@
 """What ingest costs: python -m bench.compare.ingesting --singles 800 --bulk 15000
 
 Inferences of the workload go through a store of its own by the SDK: one by one by one client and by eight
-threads, then many at once. Microseconds of CPU for each, of client, web processes and PostgreSQL, and the rate.
+threads, then many at once. Microseconds of CPU for each: of client, web processes, PostgreSQL; and the rate.
 """
 
 import argparse
