@@ -1,7 +1,6 @@
 """Inferences: stored, listed, counted, deleted, protected."""
 
 from http import HTTPStatus
-from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
 from pydantic import TypeAdapter, ValidationError
@@ -122,8 +121,7 @@ class Inferences(StoreView):
         stored = ingest.store_inference(model=model, request=body)
         status = HTTPStatus.CREATED if stored.created_count else HTTPStatus.OK
         if (told := stored.told) is not None:
-            row: Any = told.row
-            return status, plain(row, model, told.vector, None, form)
+            return status, plain(told.row, model.model_id, told.vector, None, form)
         return status, stored_inference(model, body.inference_id, form)
 
 

@@ -52,7 +52,7 @@ def held(model):
 
 
 def told(model, stored, form):
-    return rows.plain(stored.told.row, model, stored.told.vector, None, form)
+    return rows.plain(stored.told.row, model.model_id, stored.told.vector, None, form)
 
 
 def stored_both_ways(model, request):
