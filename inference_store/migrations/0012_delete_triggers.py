@@ -1,6 +1,6 @@
 """The triggers of deletions count each column by itself, and then what a value or bucket has lost.
 
-Exactly what those of 0002 and 0007 said, in a third of the time: no row is multiplied by the catalogues there are,
+Exactly what those of 0002 and 0007 said, in two thirds of the time: no row is multiplied by the catalogues there are,
 and a column without one is not read.
 """
 
