@@ -19,7 +19,7 @@ from inference_store.models import RegisteredModel
 from inference_store.query.facets import data_sources, labels
 from inference_store.query.statistics import key_type_counts
 
-PAGE_NAMES = ("view", "columns")
+PAGE_NAMES = ("view", "columns", "charts", "bins", "viewport")
 """Parameters that say how a page shows its inferences, not which."""
 CONDITION = ("metadata_key", "metadata_type", "metadata_operator", "metadata_value")
 """The inputs of a new metadata condition, which become one `metadata` parameter."""

@@ -14,7 +14,7 @@ from inference_store.models import RegisteredModel
 from inference_store.query.pages import count_inferences, inference_page
 
 PAGE_SIZE, LARGEST_PAGE = 48, 200
-VIEWS = ("grid", "table")
+VIEWS = ("grid", "table", "map")
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def results_of(model: RegisteredModel, filterset: InferenceFilterSet) -> Results
         stored=stored,
         is_descending=filterset.data.get("direction", "desc") == "desc",
         is_first_page=not any(filterset.data.get(name) for name in PAGE_POSITION),
-        next_query=_query(filterset, cursor=next_cursor) if next_cursor else "",
+        next_query=_query(filterset, cursor=next_cursor) if next_cursor and view != "map" else "",
         first_query=_query(filterset),
         filter_query=filterset.filter_query(),
         view_queries={name: _query(filterset, view=name) for name in VIEWS},

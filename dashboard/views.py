@@ -8,7 +8,9 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
 from dashboard.cards import version_of
+from dashboard.charts import chart_panel
 from dashboard.details import detail_of, excerpt_of, input_of
+from dashboard.maps import map_panel
 from dashboard.overview import overview
 from dashboard.panel import PAGE_NAMES, canonical_query
 from dashboard.pictures import SIZES, Picture, placeholder, small_picture
@@ -53,6 +55,9 @@ def inferences(request: HttpRequest, model_id: str) -> HttpResponse:
     filterset = InferenceFilterSet(request.GET, allowed=PAGE_NAMES)
     results = results_of(model, filterset)
     context = {"model": model, "results": results, "panel": results.panel, "chips": filterset.chips()}
+    context["charts"] = chart_panel(model, filterset)
+    if results.view == "map" and results.cards:
+        context["map"] = map_panel(model, filterset)
     status = 200 if filterset.is_valid() else 400
     return render(request, "dashboard/inferences.html", context, status=status)
 
