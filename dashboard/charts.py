@@ -18,7 +18,7 @@ from inference_store.models import RegisteredModel
 from inference_store.query import charts
 from inference_store.query.statistics import key_type_counts
 
-MOST_CHARTS, MOST_CHOICES = 12, 60
+MOST_CHARTS, MOST_CHOICES = 12, 24
 DEFAULT_CHARTS = 6
 BIN_CHOICES = (10, 20, 40, 80)
 DEFAULT_BINS = 20
