@@ -20,6 +20,8 @@ from inference_store.query.statistics import key_type_counts
 
 MOST_CHARTS, MOST_CHOICES = 12, 24
 DEFAULT_CHARTS = 6
+LONGEST_KEY = 200
+"""Of those offered; many longer ones would be most of the page. `charts=` in an address takes any."""
 BIN_CHOICES = (10, 20, 40, 80)
 DEFAULT_BINS = 20
 MOST_ROWS = 8
@@ -126,7 +128,7 @@ def names_of(model: RegisteredModel) -> list[str]:
         (-count, key, type_)
         for key, types in key_type_counts(model).counts.items()
         for type_, count in types.items()
-        if type_ in CHARTED
+        if type_ in CHARTED and len(key) <= LONGEST_KEY
     ]
     by_use = [f"{type_}:{key}" for _, key, type_ in sorted(keys)[:MOST_CHOICES]]
     return ["time", *(["label", "score"] if has_entries else []), *by_use, "source"]
