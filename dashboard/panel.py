@@ -1,12 +1,15 @@
 """The filter panel: what a model's inferences can be narrowed by, and what is set now."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC
-from typing import Any
+from typing import Any, TypeVar
 
 from django.http import QueryDict
 
 from dashboard.bounded import in_time
+from dashboard.similarity import DEFAULT_METRIC, METRICS
+from dashboard.similarity import PARAMETERS as SIMILARITY
 from inference_store.contract.enums import (
     ACTIONS_OF_TASK,
     MetadataFilterOperator,
@@ -19,13 +22,19 @@ from inference_store.models import RegisteredModel
 from inference_store.query.facets import data_sources, labels
 from inference_store.query.statistics import key_type_counts
 
-PAGE_NAMES = ("view", "columns")
+PAGE_NAMES = ("view", "columns", "fields", "trail", *SIMILARITY)
 """Parameters that say how a page shows its inferences, not which."""
 CONDITION = ("metadata_key", "metadata_type", "metadata_operator", "metadata_value")
 """The inputs of a new metadata condition, which become one `metadata` parameter."""
 MOST_KEYS = 200
-DEFAULT_COLUMNS = 3
+FACETS_MS = 400
+"""What labels and sources may take before the page goes without: they are suggested as one types."""
+WEIGHT_OF_CHOICES = 16_000
+"""Characters of all values in one list of choices, which can be 512 each."""
 SORTS = (("created_at", "Time"), ("label", "Label"), ("score", "Score"))
+BY_DISTANCE = ("embedding_distance", "Distance")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -58,15 +67,20 @@ class FilterPanel:
     labels: list[Choice]
     conditions: list[str]
     keys: list[MetadataKeyChoice]
-    columns: list[Choice]
     sorts: list[Choice]
     types: list[str]
     operators: list[str]
+    metrics: list[Choice]
     cut_short: bool
 
     @property
-    def shown_columns(self) -> list[str]:
-        return [column.value for column in self.columns if column.is_chosen]
+    def key_names(self) -> list[str]:
+        return [row.key for row in self.keys]
+
+    @property
+    def plain_keys(self) -> list[str]:
+        """Those whose values fit in a cell."""
+        return [row.key for row in self.keys if row.filter_type]
 
 
 def canonical_query(data: QueryDict, model: RegisteredModel) -> str | None:
@@ -117,7 +131,19 @@ def _choices(counted: list[tuple[str, int]] | None, chosen: list[str]) -> list[C
     known = counted or []
     values = {value for value, _ in known}
     absent = [Choice(value, value, None, True) for value in dict.fromkeys(chosen) if value not in values]
-    return absent + [Choice(value, value, count, value in chosen) for value, count in known]
+    listed = [Choice(value, value, count, value in chosen) for value, count in known]
+    return absent + light(listed, lambda each: each.value)
+
+
+def light(rows: list[T], text_of: Callable[[T], str]) -> list[T]:
+    """The first of them, as far as their texts make a page no heavier than it may be."""
+    weight, kept = 0, []
+    for row in rows:
+        weight += len(text_of(row).encode())
+        if weight > WEIGHT_OF_CHOICES:
+            break
+        kept.append(row)
+    return kept
 
 
 def _keys(model: RegisteredModel) -> list[MetadataKeyChoice]:
@@ -126,32 +152,40 @@ def _keys(model: RegisteredModel) -> list[MetadataKeyChoice]:
         most = max(types, key=lambda type_: types[type_])
         filter_type = "" if most == "json" else most
         rows.append(MetadataKeyChoice(key, ", ".join(types), filter_type, sum(types.values())))
-    return sorted(rows, key=lambda row: (-row.count, row.key))[:MOST_KEYS]
+    return light(sorted(rows, key=lambda row: (-row.count, row.key))[:MOST_KEYS], lambda row: row.key)
 
 
 def filter_panel(model: RegisteredModel, filterset: InferenceFilterSet) -> FilterPanel:
     """The panel of a model, as the query string sets it."""
     data = filterset.data
-    found_labels, found_sources = in_time(lambda: labels(model)), in_time(lambda: data_sources(model))
+    found_labels = in_time(lambda: labels(model), FACETS_MS)
+    found_sources = in_time(lambda: data_sources(model), FACETS_MS)
     keys = _keys(model)
     errors = {name: " ".join(map(str, texts)) for name, texts in filterset.errors.items()}
     values: dict[str, Any] = {name: data.get(name, "") for name in filterset.filters}
     values |= {name: _local(values[name]) if name not in errors else "" for name in ("start", "end")}
-    plain = [row.key for row in keys if row.filter_type]
-    chosen_columns = data.getlist("columns") or plain[:DEFAULT_COLUMNS]
+    values |= {name: data.get(name, "") for name in SIMILARITY}
+    sorts = (BY_DISTANCE, *SORTS) if values["similar_to"] else SORTS
     actions = sorted(action.value for action in ACTIONS_OF_TASK[TaskType(model.task_type)])
     return FilterPanel(
         values=values,
         errors=errors,
-        unknown={name: text for name, text in errors.items() if name not in filterset.filters},
+        unknown={
+            name: text
+            for name, text in errors.items()
+            if name not in filterset.filters and name not in SIMILARITY
+        },
         actions=[Choice(action, action, None, action == values["action"]) for action in actions],
         sources=_choices(found_sources, data.getlist("data_source")),
         labels=_choices(found_labels, data.getlist("label")),
         conditions=data.getlist("metadata"),
         keys=keys,
-        columns=_choices([(row.key, row.count) for row in keys], chosen_columns),
-        sorts=[Choice(value, words, None, value == values["sort"]) for value, words in SORTS],
+        sorts=[Choice(value, words, None, value == values["sort"]) for value, words in sorts],
         types=[type_.value for type_ in MetadataFilterType],
         operators=[operator.value for operator in MetadataFilterOperator],
+        metrics=[
+            Choice(value, words, None, value == (values["metric"] or DEFAULT_METRIC))
+            for value, words in METRICS.items()
+        ],
         cut_short=found_labels is None or found_sources is None,
     )

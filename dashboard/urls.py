@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
-from dashboard import export_views, retention_views, views
+from dashboard import explore_views, export_views, retention_views, views
 
 app_name = "dashboard"
 urlpatterns = [
@@ -17,6 +17,12 @@ urlpatterns = [
     path("models/<str:model_id>/", views.inferences, name="inferences"),
     path("models/<str:model_id>/inferences/<str:inference_id>/", views.inference, name="inference"),
     path("models/<str:model_id>/inferences/<str:inference_id>/thumbnail", views.thumbnail, name="thumbnail"),
+    path("models/<str:model_id>/count", explore_views.count, name="count"),
+    path(
+        "models/<str:model_id>/inferences/<str:inference_id>/entries/<int:position>/crop",
+        views.crop,
+        name="crop",
+    ),
     path("models/<str:model_id>/inferences/<str:inference_id>/excerpt", views.excerpt, name="excerpt"),
     path("models/<str:model_id>/inferences/<str:inference_id>/input", views.download, name="download"),
     path("models/<str:model_id>/exports/", export_views.exports, name="exports"),

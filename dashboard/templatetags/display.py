@@ -1,6 +1,7 @@
 """How values are written on pages. Nothing here asks the database."""
 
 from datetime import UTC, datetime
+from urllib.parse import urlencode
 
 from django import template
 
@@ -22,6 +23,18 @@ def grouped(number: int) -> str:
 def series(label: str) -> int:
     """The number of the label's colour."""
     return series_of(label)
+
+
+@register.filter
+def similar_query(inference_id: str) -> str:
+    """The query string of what is like that inference."""
+    return urlencode({"similar_to": inference_id})
+
+
+@register.filter
+def distance(number: float | None) -> str:
+    """A distance between embeddings, short."""
+    return "" if number is None else f"{number:.4f}" if abs(number) < 1_000 else f"{number:.4g}"
 
 
 @register.filter

@@ -7,6 +7,7 @@ from inference_store.contract.filters import (
     BaseInferenceFilter,
     DeconstructedInferenceFilter,
     MetadataFilter,
+    NewGetInferencesRequest,
 )
 from inference_store.models import Catalogue, Entry, Inference, RegisteredModel, SearchSlot
 from inference_store.models.catalogue import BucketOf
@@ -37,6 +38,14 @@ def count_matching(model: RegisteredModel, filters: BaseInferenceFilter | None) 
             entries = Entry.objects.live(model).filter(condition)
             return entries.order_by().values("inference_id").distinct().count()
     return matching(model, filters).count() if kept is None else kept
+
+
+def count_up_to(model: RegisteredModel, request: NewGetInferencesRequest, most: int) -> int:
+    """How many match, but no more than so many: it stops there."""
+    found = matching(model, request.filters)
+    if request.embedding_filters is not None:
+        found = found.filter(embedding__isnull=False)
+    return found.order_by()[:most].count()
 
 
 def _kept_count(model: RegisteredModel, wanted: MetadataFilter) -> int | None:
