@@ -29,12 +29,16 @@ def count_at_once(model: RegisteredModel, request: NewGetInferencesRequest) -> C
     return None if number is None else Count(number)
 
 
+def _up_to(model: RegisteredModel, request: NewGetInferencesRequest, most: int) -> int:
+    return count_up_to(model, request.filters, most, embedded=request.embedding_filters is not None)
+
+
 def count_patiently(model: RegisteredModel, request: NewGetInferencesRequest) -> Count | None:
     """The count, or that there are more than so many; None where even that took too long."""
     number = in_time(lambda: count_inferences(model, request), PATIENCE_MS)
     if number is not None:
         return Count(number)
-    least = in_time(lambda: count_up_to(model, request, MOST_COUNTED + 1), BOUND_MS)
+    least = in_time(lambda: _up_to(model, request, MOST_COUNTED + 1), BOUND_MS)
     if least is None:
         return None
     return Count(least) if least <= MOST_COUNTED else Count(MOST_COUNTED, is_exact=False)

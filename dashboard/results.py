@@ -113,6 +113,7 @@ class Results:
     next_query: str
     first_query: str
     filter_query: str
+    code_query: str
     cleared_query: str
 
 
@@ -267,6 +268,7 @@ def results_of(model: RegisteredModel, filterset: InferenceFilterSet) -> Results
         next_query=_next_query(filterset, found.next_cursor) if found.next_cursor else "",
         first_query=query_with(filterset),
         filter_query=filterset.filter_query(),
+        code_query=data.urlencode(),
         cleared_query=_cleared_query(filterset),
     )
 

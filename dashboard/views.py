@@ -16,6 +16,7 @@ from dashboard.panel import PAGE_NAMES, canonical_query
 from dashboard.pictures import SIZES, Picture, crop_picture, placeholder, small_picture
 from dashboard.reaching import is_fragment, model_of
 from dashboard.results import results_of
+from dashboard.saved_views import LISTED, views_of
 from inference_store import blobs
 from inference_store.contract.entries import Entry
 from inference_store.contract.errors import Refusal
@@ -56,7 +57,14 @@ def inferences(request: HttpRequest, model_id: str) -> HttpResponse:
         return HttpResponseRedirect(f"{request.path}?{canonical}" if canonical else request.path)
     filterset = InferenceFilterSet(request.GET, allowed=PAGE_NAMES)
     results = results_of(model, filterset)
-    context = {"model": model, "results": results, "panel": results.panel, "chips": results.chips}
+    context = {
+        "model": model,
+        "results": results,
+        "panel": results.panel,
+        "chips": results.chips,
+        "rank": role.rank if (role := model.project.role_of(request.user)) else 0,
+        "saved_views": views_of(request, model)[:LISTED],
+    }
     # The page swaps its results: then they are the whole answer.
     template = "dashboard/_explore.html" if is_fragment(request) else "dashboard/inferences.html"
     response = render(request, template, context, status=200 if filterset.is_valid() else 400)

@@ -7,6 +7,7 @@ from django import template
 
 from dashboard.overlays import series_of
 from inference_store.contract.filters import GeoPoint
+from inference_store.filtersets import OPERATOR_WORDS
 
 register = template.Library()
 
@@ -17,6 +18,12 @@ STEPS = ((60, 1, "second"), (3_600, 60, "minute"), (86_400, 3_600, "hour"), (86_
 def grouped(number: int) -> str:
     """12345 → 12,345."""
     return f"{number:,}"
+
+
+@register.filter
+def operator_words(operator: str) -> str:
+    """An operator as one writes it: >= as ≥."""
+    return OPERATOR_WORDS.get(operator, operator)
 
 
 @register.filter

@@ -7,7 +7,6 @@ from inference_store.contract.filters import (
     BaseInferenceFilter,
     DeconstructedInferenceFilter,
     MetadataFilter,
-    NewGetInferencesRequest,
 )
 from inference_store.models import Catalogue, Entry, Inference, RegisteredModel, SearchSlot
 from inference_store.models.catalogue import BucketOf
@@ -40,12 +39,19 @@ def count_matching(model: RegisteredModel, filters: BaseInferenceFilter | None) 
     return matching(model, filters).count() if kept is None else kept
 
 
-def count_up_to(model: RegisteredModel, request: NewGetInferencesRequest, most: int) -> int:
-    """How many match, but no more than so many: it stops there."""
-    found = matching(model, request.filters)
-    if request.embedding_filters is not None:
+def count_up_to(
+    model: RegisteredModel, filters: BaseInferenceFilter, most: int, *, embedded: bool = False
+) -> int:
+    """How many match, but no more than so many: it stops there. `embedded`: of those with an embedding."""
+    found = matching(model, filters)
+    if embedded:
         found = found.filter(embedding__isnull=False)
     return found.order_by()[:most].count()
+
+
+def count_named(model: RegisteredModel, inference_ids: list[str]) -> int:
+    """How many of these there are."""
+    return Inference.objects.filter(registered_model=model, inference_id__in=inference_ids).count()
 
 
 def _kept_count(model: RegisteredModel, wanted: MetadataFilter) -> int | None:

@@ -26,6 +26,44 @@
     document.querySelector("[data-metadata-type]").value = option?.dataset.type ?? "";
   });
 
+  // --- Selection: x ticks the current one; all that match leave no single ones to tick ---
+  const ticks = () => [...document.querySelectorAll('#explore input[name="id"][form="selection"]')];
+  const showSelection = () => {
+    const form = document.getElementById("selection");
+    if (!form) return;
+    const all = form.querySelector("[data-scope]")?.checked ?? false;
+    const boxes = ticks();
+    const ticked = new Set(boxes.filter((each) => each.checked).map((each) => each.value)).size;
+    for (const box of boxes) {
+      box.disabled = all;
+      box.closest("[data-item]").classList.toggle("is-ticked", all || box.checked);
+    }
+    const page = form.querySelector("[data-tick-page]");
+    page.hidden = false;
+    const pageBox = page.querySelector("input");
+    pageBox.disabled = all;
+    pageBox.checked = ticked > 0 && boxes.every((each) => each.checked);
+    pageBox.indeterminate = ticked > 0 && !pageBox.checked;
+    form.querySelector("[data-selected]").textContent = all ? "all that match" : ticked ? `${ticked} selected` : "";
+    for (const button of form.querySelectorAll("button")) button.disabled = !all && !ticked;
+  };
+  document.addEventListener("change", (event) => {
+    if (event.target.closest("[data-tick-page]")) {
+      for (const each of ticks()) each.checked = event.target.checked;
+    }
+    if (event.target.closest("#selection") || event.target.name === "id") showSelection();
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "x" || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest("input:not([type=checkbox]), select, textarea")) return;
+    const item = document.querySelector("[data-item].is-current") ?? event.target.closest("[data-item]");
+    const box = item?.querySelector('input[name="id"]');
+    if (!box || box.disabled) return;
+    event.preventDefault();
+    box.click();
+  });
+  window.addEventListener("pageshow", showSelection);
+
   // --- Swaps: only the newest request counts; what was open stays open; the focus is not lost ---
   let current = null;
   let kept = null;
@@ -54,6 +92,7 @@
     unfold();
     if (panel()) panel().scrollTop = kept.scrolled;
     kept = null;
+    showSelection();
     const explore = document.getElementById("explore");
     if (explore.getBoundingClientRect().top < 0) explore.scrollIntoView();
     if (document.activeElement === document.body) document.getElementById("results").focus({ preventScroll: true });
