@@ -14,7 +14,7 @@ from dashboard.panel import PAGE_NAMES
 from dashboard.reaching import answered, model_of
 from dashboard.results import request_of
 from inference_store.contract.errors import Refusal
-from inference_store.filtersets import PAGE_POSITION, InferenceFilterSet
+from inference_store.filtersets import PAGE_POSITION, InferenceFilterSet, without_empties
 from inference_store.models import RegisteredModel, SavedView
 from inference_store.services import saved_views as service
 
@@ -62,9 +62,10 @@ def _save(request: HttpRequest, model: RegisteredModel) -> HttpResponse:
 
 
 def _first_page(data: QueryDict) -> QueryDict:
-    query = data.copy()
-    for name in PAGE_POSITION:
-        query.pop(name, None)
+    query = QueryDict(mutable=True)
+    for name, text in without_empties(data):
+        if name not in PAGE_POSITION:
+            query.appendlist(name, text)
     return query
 
 

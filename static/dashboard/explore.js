@@ -45,7 +45,7 @@
     pageBox.checked = ticked > 0 && boxes.every((each) => each.checked);
     pageBox.indeterminate = ticked > 0 && !pageBox.checked;
     form.querySelector("[data-selected]").textContent = all ? "all that match" : ticked ? `${ticked} selected` : "";
-    for (const button of form.querySelectorAll("button")) button.disabled = !all && !ticked;
+    form.classList.toggle("has-some", all || ticked > 0);
   };
   document.addEventListener("change", (event) => {
     if (event.target.closest("[data-tick-page]")) {
