@@ -63,7 +63,7 @@ def _call(value: Any, instead: dict[str, str], depth: int = 0) -> str:
     line = opening + ", ".join(parts) + closing
     if len(line) + 4 * depth <= WIDEST and "\n" not in line:
         return line
-    if parts and all(isinstance(item, float) for item in value if isinstance(value, list)):
+    if isinstance(value, list) and all(isinstance(item, float) for item in value):
         return line  # a vector's numbers are not laid out one a line
     inner, outer = "    " * (depth + 1), "    " * depth
     return f"{opening}\n" + "".join(f"{inner}{part},\n" for part in parts) + outer + closing

@@ -18,7 +18,7 @@ SHAPES_OF_A_CARD, POINTS_OF_A_CARD = 40, 60
 SHAPES_OF_A_PAGE, POINTS_OF_A_PAGE = 1_000, 2_000
 MOST_RUNS, RUNS_OF_A_CARD = 20_000, 2_500
 MASKS_OF_A_CARD, CELLS_OF_A_CARD = 4, 48
-PATHS_OF_A_PAGE, AROUND_A_PATH = 90_000, 44
+PATHS_OF_A_PAGE, AROUND_A_PATH = 60_000, 44
 """Characters of all shapes in a list: its cards share them, so that a page stays light."""
 MOST_WORDS = 16
 

@@ -37,9 +37,9 @@ CONDITION = ("metadata_key", "metadata_type", "metadata_operator", "metadata_val
 MOST_KEYS = 200
 MOST_SELECTED = 12
 """Sources to choose among; more are suggested as one types."""
-FACETS_MS = 400
+FACETS_MS = 250
 """What labels and sources may take before the page goes without: they are suggested as one types."""
-WEIGHT_OF_CHOICES = 16_000
+WEIGHT_OF_CHOICES = 10_000
 """Characters of all values in one list of choices, which can be 512 each."""
 SORTS = (("created_at", "Time"), ("label", "Label"), ("score", "Score"))
 PRESETS = (

@@ -227,7 +227,7 @@ def test_select_all_that_match_and_delete_them(open_page, complaints, birds):
     page = open_page()
     page.goto("/models/detector/?label=owl")
     expect(page.get_by_role("button", name="Delete …")).to_be_hidden()
-    page.get_by_role("checkbox", name="All that match").check()
+    page.get_by_role("checkbox", name="All 20 that match").check()
     expect(page.locator("[data-selected]")).to_have_text("all that match")
     page.get_by_role("button", name="Delete …").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Delete 20 inferences")

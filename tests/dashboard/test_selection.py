@@ -4,7 +4,10 @@ import re
 
 import pytest
 
+from inference_store.contract.errors import Refusal
+from inference_store.contract.filters import BaseInferenceFilter
 from inference_store.models import Blob, Export, Inference, Role
+from inference_store.services import deletion
 from tests.dashboard.conftest import box, make_member, store_seen
 from tests.making import make_user
 
@@ -191,3 +194,18 @@ def test_a_query_leads_to_no_other_host_and_no_header(as_, six):
         answer = as_("viewer" if query[0] == "/" else "editor").post(SELECTION, {"query": query})
         assert answer["Location"].startswith("/models/detector/?")
         assert "\n" not in answer["Location"]
+
+
+def test_a_deletion_of_another_number_than_expected_is_undone(six, detector):
+    """What the page's own count could not see: something comes or goes between its count and the lock."""
+    owls = BaseInferenceFilter(deconstructed_inference_filter={"labels": ["owl"]})
+    for expected in (2, 4):
+        with pytest.raises(Refusal, match="There are 3 now"):
+            deletion.delete_matching(model=detector, filters=owls, expected=expected)
+        with pytest.raises(Refusal, match="There are 2 now"):
+            deletion.delete_named(model=detector, inference_ids=["i-1", "i-2", "x"], expected=expected + 1)
+    assert len(left()) == 6
+    assert deletion.delete_named(model=detector, inference_ids=["i-1", "i-2", "x"], expected=2) == [
+        "i-1",
+        "i-2",
+    ]
