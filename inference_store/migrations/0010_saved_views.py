@@ -10,7 +10,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("inference_store", "0008_vacuum"),
+        ("inference_store", "0009_unit_embeddings"),
     ]
 
     operations = [
