@@ -21,6 +21,7 @@ FACTS = {
     "data_hash": "Data hash",
 }
 USUAL_FACTS = ("created_at", "labels", "entries", "data_source", "place")
+FACTS_OF_ENTRIES = ("labels", "entries")
 USUAL_KEYS = 3
 CHOSEN = "inference_id"
 """Given as a fact by the chooser besides those ticked, so that ticking none means none."""
@@ -52,10 +53,14 @@ class Columns:
         return [each.value for each in self.keys if each.is_chosen]
 
 
-def columns_of(data: QueryDict, known: list[str], plain: list[str]) -> Columns:
-    """The columns that the query string names; without any, some facts and the first plain keys."""
+def columns_of(data: QueryDict, known: list[str], plain: list[str], *, has_entries: bool = True) -> Columns:
+    """The columns that the query string names; without any, some facts and the first plain keys.
+
+    `has_entries`: whether inferences of the model can have entries at all.
+    """
+    usual = [name for name in USUAL_FACTS if has_entries or name not in FACTS_OF_ENTRIES]
     is_chosen = "fields" in data or "columns" in data
-    facts = data.getlist("fields") if "fields" in data else list(USUAL_FACTS)
+    facts = data.getlist("fields") if "fields" in data else usual
     named = data.getlist("columns")[:MOST_COLUMNS] if is_chosen else plain[:USUAL_KEYS]
     keys = list(dict.fromkeys([*named, *known]))
     away = ("fields", "columns", *PAGE_POSITION)

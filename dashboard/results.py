@@ -13,9 +13,10 @@ from dashboard.entry_rows import EntryCard, entry_cards
 from dashboard.panel import FilterPanel, filter_panel
 from dashboard.similarity import PARAMETERS as SIMILARITY
 from dashboard.similarity import Similarity, similarity_of
-from inference_store.contract.enums import PaginationSortDirection
+from inference_store.contract.enums import PaginationSortDirection, TaskType
 from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import NewGetInferencesRequest, Pagination
+from inference_store.contract.inferences import LIST_OF_TASK
 from inference_store.filtersets import PAGE_POSITION, Chip, InferenceFilterSet
 from inference_store.models import RegisteredModel
 from inference_store.query.granular import granular_page
@@ -235,7 +236,12 @@ def results_of(model: RegisteredModel, filterset: InferenceFilterSet) -> Results
     panel, columns = None, columns_of(data, [], [])
     if asked.request is not None:
         panel = filter_panel(model, filterset)
-        columns = columns_of(data, panel.key_names, panel.plain_keys)
+        columns = columns_of(
+            data,
+            panel.key_names,
+            panel.plain_keys,
+            has_entries=TaskType(model.task_type) in LIST_OF_TASK,
+        )
     try:
         found = _find(model, asked, columns)
     except Refusal as refusal:

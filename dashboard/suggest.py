@@ -32,9 +32,18 @@ def suggest(model: RegisteredModel, field: str, prefix: str, key: str, type_: st
     if field == "value" and key and type_ in TEXT_TYPES:
         return _values(model, type_, key, prefix)
     if field == "value" and key and type_ in NUMBER_TYPES:
-        found = in_time(lambda: suggestions.range_of(model, type_, key), SUGGEST_MS)
-        return Suggestions([], f"from {found[0]:,.6g} to {found[1]:,.6g}" if found else "")
+        return _range(model, type_, key)
     return Suggestions([])
+
+
+def _range(model: RegisteredModel, type_: str, key: str) -> Suggestions:
+    asked = in_time(lambda: [suggestions.range_of(model, type_, key)], SUGGEST_MS)
+    among = ""
+    if asked is None:
+        asked = in_time(lambda: [suggestions.range_of(model, type_, key, newest=True)], SUGGEST_MS)
+        among = f" among the newest {suggestions.NEWEST:,} inferences"
+    found = asked[0] if asked else None
+    return Suggestions([], f"from {found[0]:,.6g} to {found[1]:,.6g}{among}" if found else "")
 
 
 def _values(model: RegisteredModel, type_: str, key: str, prefix: str) -> Suggestions:

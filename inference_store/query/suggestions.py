@@ -57,17 +57,14 @@ def values_like(
     slots = SearchSlot.objects.searched(model)
     if (slot := slots.get((type_, key))) and (kept := Catalogue.objects.values_of(model, slot)) is not None:
         return _beginning(kept, prefix)
-    rows: QuerySet[Inference] = Inference.objects.filter(registered_model=model)
-    if newest:
-        keys = rows.order_by("-created_at", "-id").values("pk")[:NEWEST]
-        rows = Inference.objects.filter(pk__in=keys)
-    return _counted(rows, _value(type_, key, slots), prefix)
+    return _counted(_rows(model, newest), _value(type_, key, slots), prefix)
 
 
-def range_of(model: RegisteredModel, type_: str, key: str) -> tuple[float, float] | None:
+def range_of(
+    model: RegisteredModel, type_: str, key: str, *, newest: bool = False
+) -> tuple[float, float] | None:
     """The least and the greatest value of a numeric key, or number at a path; None where there is none."""
-    rows = Inference.objects.filter(registered_model=model)
-    valued = rows.annotate(value=_value(type_, key, SearchSlot.objects.searched(model)))
+    valued = _rows(model, newest).annotate(value=_value(type_, key, SearchSlot.objects.searched(model)))
     seen = valued.filter(value__isnull=False).aggregate(low=Min("value"), high=Max("value"))
     return None if seen["low"] is None else (float(seen["low"]), float(seen["high"]))
 
@@ -109,6 +106,13 @@ def _walk(documents: dict[str, Any], seen: set[tuple[str, str]], left: int) -> i
         if depth < DEEPEST_PATH:
             waiting.extend((f"{path}.{_segment(key)}", item, depth + 1) for key, item in inner)
     return left
+
+
+def _rows(model: RegisteredModel, newest: bool) -> QuerySet[Inference]:
+    rows: QuerySet[Inference] = Inference.objects.filter(registered_model=model)
+    if not newest:
+        return rows
+    return Inference.objects.filter(pk__in=rows.order_by("-created_at", "-id").values("pk")[:NEWEST])
 
 
 def _segment(key: str) -> str:

@@ -283,6 +283,7 @@ def test_nothing_scrolls_sideways_or_complains(width, theme, open_page, complain
         "/models/detector/?label=" + "x" * 300 + "&data_source=" + "س" * 200,
         "/models/embedder/?similar_to=v-30",
         "/models/embedder/?similar_to=v-30&view=rows",
+        "/models/embedder/?similar_to=v-30&view=table",
         "/models/odd/",
         "/models/odd/?view=rows",
         "/models/odd/?view=table",

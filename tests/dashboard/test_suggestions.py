@@ -79,6 +79,21 @@ def test_values_that_take_too_long_are_counted_among_the_newest(page, stored, mo
     assert "among the newest 2,000" in response.content.decode()
 
 
+def test_a_range_that_takes_too_long_is_that_of_the_newest(page, stored, monkeypatch):
+    original = suggestions.range_of
+
+    def slow(*args, newest=False):
+        if not newest:
+            with connection.cursor() as cursor:
+                cursor.execute("select pg_sleep(5)")
+        return original(*args, newest=newest)
+
+    monkeypatch.setattr(suggestions, "range_of", slow)
+    monkeypatch.setattr("dashboard.suggest.SUGGEST_MS", 200)
+    text = page(f"{URL}?field=value&metadata_key=altitude", headers=HTMX).content.decode()
+    assert "from 0 to 7.5 among the newest 2,000 inferences" in text
+
+
 def test_suggestions_are_for_members(client, stored):
     assert client.get(f"{URL}?field=label", headers=HTMX)["HX-Refresh"] == "true"
     client.force_login(make_user("mallory"))
