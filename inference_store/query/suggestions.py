@@ -9,9 +9,12 @@ from django.db.models.expressions import Expression
 
 from inference_store.contract.filters import split_path
 from inference_store.models import Catalogue, Entry, Inference, RegisteredModel, SearchSlot
+from inference_store.query.facets import labels
 from inference_store.query.metadata_conditions import Slots, Step, json_value_of, value_of
 
 MOST_SUGGESTED = 20
+MOST_CATALOGUED = 1_000
+"""Values that a catalogue counts at most."""
 SAMPLED_ROWS = 200
 """The newest inferences whose JSON is looked into."""
 SAMPLED_NODES = 20_000
@@ -34,9 +37,9 @@ class JsonPath:
 
 def labels_like(model: RegisteredModel, prefix: str) -> Counted:
     """The most frequent labels that begin so, whatever their case where all labels are counted."""
-    if (kept := Catalogue.objects.values_of(model, "label")) is not None:
-        return _beginning(kept, prefix)
-    found = Entry.objects.filter(registered_model=model, label__startswith=prefix)
+    if Catalogue.objects.exact(model, "label").exists():
+        return _beginning(labels(model, MOST_CATALOGUED), prefix)
+    found = Entry.objects.live(model).filter(label__startswith=prefix)
     counted = found.values_list("label").annotate(n=Count("inference_id")).order_by("-n", "label")
     return list(counted[:MOST_SUGGESTED])
 

@@ -10,7 +10,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("inference_store", "0009_unit_embeddings"),
+        ("inference_store", "0012_delete_triggers"),
     ]
 
     operations = [
