@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -30,6 +31,15 @@ SPELLED, ADMIN_SPELLED = spelled(POLICY), spelled(ADMIN_POLICY)
 
 
 @cache
+def _spelled(tiles: str) -> str:
+    """The policy of pages, with pictures from the tile server's host where one is set."""
+    server = urlsplit(tiles.replace("{s}", "*"))
+    if not server.netloc:
+        return SPELLED
+    return spelled(POLICY | {"img-src": f"{POLICY['img-src']} {server.scheme}://{server.netloc}"})
+
+
+@cache
 def _admin(urlconf: str, prefix: str) -> str | None:
     """Where the admin site is, by those routes below that prefix."""
     try:
@@ -48,7 +58,7 @@ def content_security_policy(
         if HEADER not in response:
             admin = _admin(get_urlconf() or settings.ROOT_URLCONF, get_script_prefix())
             is_admin = admin is not None and request.path.startswith(admin)
-            response[HEADER] = ADMIN_SPELLED if is_admin else SPELLED
+            response[HEADER] = ADMIN_SPELLED if is_admin else _spelled(settings.MAP_TILES_URL)
         return response
 
     return middleware

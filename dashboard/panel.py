@@ -30,7 +30,7 @@ from inference_store.query.statistics import key_type_counts
 from inference_store.query.suggestions import json_paths
 from inference_store.query.volumes import last_seen
 
-PAGE_NAMES = ("view", "columns", "fields", "trail", *SIMILARITY)
+PAGE_NAMES = ("view", "columns", "fields", "trail", "charts", "bins", "viewport", *SIMILARITY)
 """Parameters that say how a page shows its inferences, not which."""
 CONDITION = ("metadata_key", "metadata_type", "metadata_operator", "metadata_value")
 """The inputs of a new metadata condition, which become one `metadata` parameter."""

@@ -25,6 +25,7 @@ from inference_store.query.pages import count_inferences, inference_page
 PAGE_SIZE, LARGEST_PAGE = 48, 200
 PAGE_MS = 10_000
 """What a page of results may take; then the reader is told to narrow the filter."""
+MAP = "map"
 ENTRIES = "rows"
 """The view whose rows are entries, not inferences."""
 
@@ -47,6 +48,7 @@ VIEWS = {
     "thumbnails": View("Thumbnails", "dashboard/_inference_cards.html"),
     "table": View("Table", "dashboard/_inference_table.html"),
     ENTRIES: View("Entries", "dashboard/_entry_table.html"),
+    MAP: View("Map", "dashboard/_map.html"),
 }
 DEFAULT_VIEW = "thumbnails"
 
@@ -194,7 +196,7 @@ def _view_query(filterset: InferenceFilterSet, view: str) -> str:
 def _cleared_query(filterset: InferenceFilterSet) -> str:
     """How results are shown, without what narrows or orders them."""
     kept = QueryDict(mutable=True)
-    for name in ("view", "fields", "columns"):
+    for name in ("view", "fields", "columns", "charts", "bins"):
         if texts := filterset.data.getlist(name):
             kept.setlist(name, texts)
     return kept.urlencode()
@@ -271,7 +273,9 @@ def results_of(model: RegisteredModel, filterset: InferenceFilterSet) -> Results
         is_descending=asked.is_descending,
         is_first_page=is_first,
         previous_query=_previous_query(filterset),
-        next_query=_next_query(filterset, found.next_cursor) if found.next_cursor else "",
+        next_query=_next_query(filterset, found.next_cursor)
+        if found.next_cursor and asked.view != MAP
+        else "",
         first_query=query_with(filterset),
         filter_query=filterset.filter_query(),
         code_query=data.urlencode(),

@@ -3,7 +3,16 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
-from dashboard import explore_views, export_views, retention_views, saved_views, selection_views, views
+from dashboard import (
+    chart_views,
+    explore_views,
+    export_views,
+    map_views,
+    retention_views,
+    saved_views,
+    selection_views,
+    views,
+)
 
 app_name = "dashboard"
 urlpatterns = [
@@ -41,6 +50,11 @@ urlpatterns = [
     ),
     path("models/<str:model_id>/inferences/<str:inference_id>/excerpt", views.excerpt, name="excerpt"),
     path("models/<str:model_id>/inferences/<str:inference_id>/input", views.download, name="download"),
+    path("models/<str:model_id>/charts/", chart_views.charts, name="charts"),
+    path("models/<str:model_id>/charts/one", chart_views.chart, name="chart"),
+    path("models/<str:model_id>/charts/narrow", chart_views.narrow, name="narrow"),
+    path("models/<str:model_id>/map/cells", map_views.cells, name="map_cells"),
+    path("models/<str:model_id>/map/circle", map_views.circle, name="map_circle"),
     path("models/<str:model_id>/exports/", export_views.exports, name="exports"),
     path("models/<str:model_id>/exports/new", export_views.new_export, name="new_export"),
     path("models/<str:model_id>/exports/progress", export_views.export_progress, name="export_progress"),

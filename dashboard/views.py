@@ -9,7 +9,9 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
 from dashboard.cards import version_of
+from dashboard.charts import chart_panel
 from dashboard.details import detail_of, excerpt_of, input_of
+from dashboard.maps import map_panel
 from dashboard.overlays import bounds
 from dashboard.overview import overview
 from dashboard.panel import PAGE_NAMES, canonical_query
@@ -65,6 +67,9 @@ def inferences(request: HttpRequest, model_id: str) -> HttpResponse:
         "rank": role.rank if (role := model.project.role_of(request.user)) else 0,
         "saved_views": views_of(request, model)[:LISTED],
     }
+    if not results.panel.errors and results.found.length:
+        context["charts"] = chart_panel(model, filterset)
+        context["map"] = map_panel(model, filterset) if results.view == "map" else None
     # The page swaps its results: then they are the whole answer.
     template = "dashboard/_explore.html" if is_fragment(request) else "dashboard/inferences.html"
     response = render(request, template, context, status=200 if filterset.is_valid() else 400)

@@ -27,8 +27,9 @@ from inference_store.contract.inferences import (
     ProtectedInferences,
     StoredInferences,
 )
+from inference_store.contract.map_cells import MapCells, NewMapCellsRequest
 from inference_store.models import RegisteredModel, Role
-from inference_store.query import granular, pages
+from inference_store.query import cells, granular, pages
 from inference_store.query.rows import Plain, plain
 from inference_store.services import deletion, ingest, protection
 
@@ -186,6 +187,19 @@ class Granular(StoreView):
     def post(self, request: Request, model: RegisteredModel, body: NewGetInferencesRequest) -> Answer:
         """One row per entry (label, score, geometry) of the inferences that match, with its inference."""
         return granular_page_of(request, model, body)
+
+
+class Map(StoreView):
+    @operation(
+        "map_cells",
+        role=Role.VIEWER,
+        takes=NewMapCellsRequest,
+        gives=MapCells,
+        summary="Count inferences by place",
+    )
+    def post(self, request: Request, model: RegisteredModel, body: NewMapCellsRequest) -> Answer:
+        """Where the inferences that match are: counts by cell of a grid, and each one where they are few."""
+        return cells.map_cells(model, body)
 
 
 # --- Storing ------------------------------------------------------------------------------------------------

@@ -45,6 +45,7 @@ urlpatterns = [
     path("models", projects.Models.as_view(), name="models"),
     path(MODEL, projects.OneModel.as_view(), name="model"),
     path(f"{MODEL}/granular", inferences.Granular.as_view(), name="granular"),
+    path(f"{MODEL}/map-cells", inferences.Map.as_view(), name="map-cells"),
     path(f"{MODEL}/bulk-create", inferences.BulkCreate.as_view(), name="bulk-create"),
     path(f"{MODEL}/create-from-upload", inferences.CreateFromUpload.as_view(), name="create-from-upload"),
     path(f"{MODEL}/bulk-delete", inferences.BulkDelete.as_view(), name="bulk-delete"),

@@ -33,6 +33,7 @@ from inference_store.contract.inferences import (
     ProtectedInferences,
     StoredInferences,
 )
+from inference_store.contract.map_cells import MapCells, NewMapCellsRequest
 
 __all__ = [
     "bulk_delete_inferences",
@@ -46,6 +47,7 @@ __all__ = [
     "filter_inferences",
     "get_inference",
     "iterate_inferences",
+    "map_cells",
     "set_protection",
     "set_protection_by_filter",
     "to_arrow",
@@ -277,6 +279,22 @@ def filter_granular_inferences(
     """
     total = _limit(request_body) or DEFAULT_LIMIT
     return list(chain.from_iterable(granular_pages(model_id, request_body, total)))
+
+
+def map_cells(model_id: str, request_body: NewMapCellsRequest) -> MapCells:
+    """Get where the inferences that match are: counts by cell of a grid, and each one where they are few.
+
+    Args:
+        model_id: The model id.
+        request_body: The filter, what of the globe is seen, and how closely.
+
+    Returns:
+        The cells that the viewport touches, and the inferences in them where they are 500 or fewer.
+
+    Raises:
+        InferenceStoreError: the store refused or could not be reached.
+    """
+    return call(MapCells, "POST", "models", model_id, "map-cells", body=request_body)
 
 
 def iterate_inferences(

@@ -53,6 +53,7 @@ from inference_store.contract.jobs import (
     RetentionPreviewItem,
     RetentionTask,
 )
+from inference_store.contract.map_cells import MapCell, MapCells, MapPoint, NewMapCellsRequest, Viewport
 from inference_store.contract.metadata import (
     Metadata,
     MetadataKeyTypeCounts,
@@ -82,6 +83,9 @@ __all__ = [
     "InferenceAction",
     "Manifest",
     "ManifestMember",
+    "MapCell",
+    "MapCells",
+    "MapPoint",
     "Metadata",
     "MetadataFilter",
     "MetadataFilterOperator",
@@ -99,6 +103,7 @@ __all__ = [
     "NewGetRetentionTasksRequest",
     "NewInferenceAndMetadataCollection",
     "NewInferenceStorageRequest",
+    "NewMapCellsRequest",
     "NewMetadataCollectionRequest",
     "NewRegisterModelRequest",
     "NewRetentionPolicyRequest",
@@ -117,4 +122,5 @@ __all__ = [
     "RetentionTaskState",
     "TaskType",
     "TimeWindowFilter",
+    "Viewport",
 ]

@@ -61,7 +61,7 @@ class Square(Func):
         return f"({_difference(column)} * {_difference(column)})", (self.constant, self.constant)
 
 
-def _latitudes(south: float, north: float) -> Q:
+def between_latitudes(south: float, north: float) -> Q:
     """Between two latitudes, by bands of the index where they are few."""
     first, last = (math.floor(each * LATITUDE_BANDS_PER_DEGREE) for each in (south, north))
     condition = Q(latitude__gte=south, latitude__lte=north)
@@ -75,7 +75,7 @@ def _around(circle: GeoCircle) -> Q:
     center, reach = circle.center, circle.radius / EARTH_RADIUS_METERS
     degrees = math.degrees(reach) + MARGIN_DEGREES
     south, north = center.latitude - degrees, center.latitude + degrees
-    box = _latitudes(max(south, -90.0), min(north, 90.0))
+    box = between_latitudes(max(south, -90.0), min(north, 90.0))
     if south <= -90 or north >= 90:
         return box  # every meridian passes near a pole
     width = _width(circle)
@@ -140,7 +140,7 @@ def _flat(circle: GeoCircle) -> tuple[Q, Q] | None:
 def within_rectangle(rectangle: GeoRectangle) -> Q:
     south, north = sorted((rectangle.p1.latitude, rectangle.p2.latitude))
     west, east = sorted((rectangle.p1.longitude, rectangle.p2.longitude))
-    box = _latitudes(south, north)
+    box = between_latitudes(south, north)
     if rectangle.crosses_antimeridian:
         return box & (Q(longitude__lte=west) | Q(longitude__gte=east))
     return box & Q(longitude__gte=west, longitude__lte=east)

@@ -36,6 +36,7 @@ MATRIX: dict[str, dict[str, tuple[tuple[int, ...], Any]]] = {
     "search": {"POST": (READ, {})},
     "count": {"GET": (READ, None), "POST": (READ, {})},
     "granular": {"GET": (READ, None), "POST": (READ, {})},
+    "map-cells": {"POST": (READ, {})},
     "bulk-create": {"POST": (WRITE, [request_of("new")])},
     # Nothing was uploaded, which only somebody who may write is told.
     "create-from-upload": {

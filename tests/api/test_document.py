@@ -29,6 +29,7 @@ SDK = {
     "get_registered_model",
     "list_projects",
     "list_registered_models",
+    "map_cells",
     "register_model_for_inference_storage",
     "set_protection",
     "set_protection_by_filter",

@@ -2,12 +2,12 @@
 
 import pytest
 
-from bench.compare.stores import filling
+from bench.compare.stores import database, filling
 from bench.compare.stores.contract_objects import MODEL_ID, storage_requests
 from bench.compare.workload import Workload
 from inference_store.contract.enums import TaskType
-from inference_store.models import Entry, Inference
-from inference_store.services import ingest, slot_assignment
+from inference_store.models import Entry, Inference, SearchSlot
+from inference_store.services import ingest
 from tests.making import make_model
 
 STAMPED = {"id", "registered_model_id", "content_digest", "updated_at"}
@@ -28,8 +28,9 @@ def rows_of(model):
 def test_it_writes_what_ingest_writes(places):
     workload = Workload.open(300, embedded=False)
     ingested = make_model(MODEL_ID, task=TaskType.OBJECT_DETECTION)
-    for slot, (type_, key) in filling.SLOTS.items():
-        assert slot_assignment.assign(model=ingested, type_=type_, key=key).slot == slot
+    database.expect_searches(MODEL_ID)
+    slots = SearchSlot.objects.searched(ingested)
+    assert {slot: kept for kept, slot in slots.items()} == database.SLOTS
     ingest.store_inferences(model=ingested, requests=storage_requests(workload.records(0, 300), None))
     right = rows_of(ingested)
     filled = make_model(task=TaskType.OBJECT_DETECTION)

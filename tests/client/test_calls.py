@@ -147,6 +147,13 @@ CASES: dict[str, Case] = {
         {"inferences": [INFERENCE], "next_cursor": None},
         [istore.Inference(**INFERENCE)],
     ),
+    "map_cells": (
+        lambda: istore.map_cells("m", istore.NewMapCellsRequest(zoom=4, viewport=istore.Viewport(south=1))),
+        "POST /models/m/map-cells",
+        {"filters": {}, "viewport": {"south": 1, "west": -180, "north": 90, "east": 180}, "zoom": 4},
+        {"zoom": 4, "count": 0, "cells": [], "points": []},
+        istore.MapCells(zoom=4, count=0, cells=[], points=[]),
+    ),
     "filter_granular_inferences": (
         lambda: istore.filter_granular_inferences(
             "m",

@@ -96,6 +96,7 @@ ADDITIONAL_FUNCTIONS: dict[str, dict[str, list[Any]]] = {
         "filter_granular_inferences": ["model_id", "request_body"],
         "get_inference": ["model_id", "inference_id", ("presign", False)],
         "iterate_inferences": ["model_id", ("request_body", None), ("page_size", 500)],
+        "map_cells": ["model_id", "request_body"],
         "set_protection": ["model_id", "inference_id", "is_protected"],
         "set_protection_by_filter": ["model_id", "filter_", "is_protected"],
         "to_arrow": ["model_id", ("request_body", None)],
@@ -251,9 +252,14 @@ ADDITIONAL_MODELS = [
     "GranularInference",
     "Manifest",
     "ManifestMember",
+    "MapCell",
+    "MapCells",
+    "MapPoint",
+    "NewMapCellsRequest",
     "Project",
     "RetentionPreviewItem",
     "RetentionReason",
+    "Viewport",
 ]
 
 # --- enumeration -> name: value ----------------------------------------------------------------------------

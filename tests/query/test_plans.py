@@ -13,9 +13,10 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from inference_store.contract.filters import BaseInferenceFilter, NewGetInferencesRequest
+from inference_store.contract.map_cells import NewMapCellsRequest
 from inference_store.contract.metadata import NewGetMetadataStatisticsRequest
 from inference_store.models import Catalogue, Project, RegisteredModel, SearchSlot
-from inference_store.query import granular, pages, statistics
+from inference_store.query import cells, charts, granular, pages, statistics
 from inference_store.query.matching import conditions_of, matching
 from inference_store.query.order import order_of
 from inference_store.query.page_keys import rows_in_time
@@ -173,6 +174,16 @@ def histogram(model, filters=None, **key):
     return lambda: statistics.metadata_statistics(model, request)
 
 
+def places(model, filters=None, zoom=8, **viewport):
+    asked = {"filters": filters or {}, "viewport": viewport, "zoom": zoom}
+    request = NewMapCellsRequest.model_validate(asked)
+    return lambda: cells.map_cells(model, request)
+
+
+def chart(ask, model, *about, filters=None):
+    return lambda: ask(model, BaseInferenceFilter.model_validate(filters or {}), *about)
+
+
 def window(first, days):
     start, end = START + timedelta(days=first), START + timedelta(days=first + days)
     return {"time_window_filter": {"start": start.isoformat(), "end": end.isoformat()}}
@@ -231,6 +242,30 @@ QUESTIONS = {
         lambda model: lambda: list(matching(model, DELETED).order_by("pk").values_list("pk")),
         ["inference_s1"],
         ROWS // 12 + 10,
+    ),
+    # A viewport reads what lies in the cells that it touches, once, or twice where they are few.
+    "map of many": (
+        lambda model: places(model, south=50.1, north=50.4, west=10, east=10.4),
+        ["inference_place"],
+        35_000,
+    ),
+    "map of few": (
+        lambda model: places(model, zoom=13, south=50.2, north=50.22, west=10.1, east=10.14),
+        ["inference_place"],
+        2_000,
+    ),
+    "chart of time": (lambda model: chart(charts.volume, model), ["inference_page"], 31 * 24 + 10),
+    "chart of labels": (lambda model: chart(charts.label_counts, model, 12), [], 50),
+    "chart of sources": (lambda model: chart(charts.source_counts, model, 12), [], 50),
+    "chart of scores of labels": (
+        lambda model: chart(charts.score_bins, model, 20, filters=ENTRY),
+        ["entry_label"],
+        2 * 6_100,
+    ),
+    "chart of a number": (
+        lambda model: chart(charts.number_bins, model, "float", "altitude", 20),
+        ["inference_n1"],
+        ROWS + 10,
     ),
     "count of all": (lambda model: count(model), [], 31 * 24 + 10),
 }

@@ -3,6 +3,13 @@
 import os
 from pathlib import Path
 
+SLOTS = {
+    "s1": ("string", "sensor"),
+    "n1": ("float", "altitude"),
+    "n2": ("int", "frame"),
+    "n3": ("json.float", "weather.wind.speed"),
+}
+"""The keys that the operations search by."""
 TABLES = ("inference", "entry", "embedding", "metadatakey")
 SIZES = "select pg_table_size(%s::regclass), pg_indexes_size(%s::regclass)"
 
@@ -18,27 +25,24 @@ def use(home: Path) -> None:
     django.setup()
 
 
-SEARCHED = {
-    "sensor": "string",
-    "altitude": "float",
-    "frame": "int",
-    "weather.wind.speed": "json.float",
-}
-"""The keys that the operations search by, and their types in the store's slots."""
+def expect_searches(model_id: str) -> None:
+    """The slots that the scheduler gives to searched keys: before the load, as in a store in use."""
+    from inference_store.models import RegisteredModel
+    from inference_store.services import slot_assignment
+
+    model = RegisteredModel.objects.get(model_id=model_id)
+    for type_, key in SLOTS.values():
+        slot_assignment.assign(model=model, type_=type_, key=key)
 
 
 def settle() -> None:
-    """What the store's background and autovacuum do soon after a large load and the first searches."""
+    """What the store's background and autovacuum do soon after a large load."""
     from django.db import connection
 
-    from inference_store.models import RegisteredModel
-    from inference_store.services import catalogues, slot_assignment, vector_indexes
+    from inference_store.services import catalogues, vector_indexes
 
-    for model in RegisteredModel.objects.all():
-        for key, type_ in SEARCHED.items():
-            slot_assignment.assign(model=model, type_=type_, key=key)
-        catalogues.keep_catalogues()
-        vector_indexes.build_due(model)
+    catalogues.keep_catalogues()
+    vector_indexes.build_due()
     with connection.cursor() as cursor:
         cursor.execute("set statement_timeout = 0")
         cursor.execute("vacuum analyze")

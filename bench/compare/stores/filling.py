@@ -22,12 +22,6 @@ INFERENCES = (
     "s1, n1, n2, n3"
 )
 ENTRIES = "inference_id, score, registered_model_id, position, label"
-SLOTS = {
-    "s1": ("string", "sensor"),
-    "n1": ("float", "altitude"),
-    "n2": ("int", "frame"),
-    "n3": ("json.float", "weather.wind.speed"),
-}
 LAST_KEY = f"select setval(pg_get_serial_sequence('{TABLES[0]}', 'id'), max(id)) from {TABLES[0]}"
 INDEXES = """
     select indexname, indexdef from pg_indexes
@@ -36,14 +30,9 @@ INDEXES = """
 
 
 def fill(model: Any, workload: Workload) -> None:
-    """Store the whole workload as that model's inferences; its slots are ready with it."""
+    """Store the whole workload as that model's inferences; it has its slots already."""
     from django.db import connection
 
-    from inference_store.models import SearchSlot
-
-    for slot, (type_, key) in SLOTS.items():
-        given = {"slot": slot, "state": "ready"}
-        SearchSlot.objects.get_or_create(registered_model=model, type=type_, key=key, defaults=given)
     with connection.cursor() as cursor, _indexes_afterwards(cursor):
         cursor.execute("select coalesce(max(id), 0) from inference_store_inference")
         last = cursor.fetchone()[0]

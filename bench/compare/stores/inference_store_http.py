@@ -43,6 +43,8 @@ class Adapter(ContractStore):
                 )
             )
         database.use(home)
+        if new:
+            database.expect_searches(ours.MODEL_ID)
 
     def insert(self, records: list[Record], vectors: Array | None) -> None:
         inference.create_inferences(ours.MODEL_ID, ours.storage_requests(records, vectors))

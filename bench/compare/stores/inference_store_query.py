@@ -1,5 +1,6 @@
 """This store's query layer, in process: filters as contract objects in, contract objects out."""
 
+import math
 import tomllib
 from typing import Any
 
@@ -11,9 +12,12 @@ from bench.compare.workload import DIMENSIONS, Array, Record, Workload
 from inference_store.contract.enums import TaskType
 from inference_store.contract.filters import BaseInferenceFilter, NewGetInferencesRequest
 from inference_store.contract.inferences import Inference
+from inference_store.contract.map_cells import NewMapCellsRequest, Viewport
 from inference_store.contract.metadata import MetadataStatistics, NewGetMetadataStatisticsRequest
 
 FILLED_FROM = 10_000_000
+LARGEST_CELL_DEGREES, ZOOM_OF_A_MAP = 90.0, 3
+"""A map that is as high as one cell of its zoom shows eight rows of cells."""
 
 
 class QueryStore(ContractStore):
@@ -26,11 +30,11 @@ class QueryStore(ContractStore):
     def open(self, *, new: bool) -> None:
         # All at once, so that a run measures one state of the code.
         from inference_store.models import Project, RegisteredModel
-        from inference_store.query import pages, statistics
-        from inference_store.services import catalogues, deletion, ingest, slot_assignment
+        from inference_store.query import cells, pages, statistics
+        from inference_store.services import deletion, ingest
 
-        self.catalogues = catalogues
-        self.pages, self.statistics_, self.deletion, self.ingest = pages, statistics, deletion, ingest
+        self.pages, self.statistics_, self.cells = pages, statistics, cells
+        self.deletion, self.ingest = deletion, ingest
         project, _ = Project.objects.get_or_create(project_id=ours.PROJECT_ID, defaults={"name": "Benchmark"})
         self.model: Any
         self.model, _ = RegisteredModel.objects.get_or_create(
@@ -42,9 +46,7 @@ class QueryStore(ContractStore):
             },
         )
         if new:
-            # As the scheduler does once a key has been searched by a few times.
-            for type_, key in filling.SLOTS.values():
-                slot_assignment.assign(model=self.model, type_=type_, key=key)
+            database.expect_searches(ours.MODEL_ID)
 
     def insert(self, records: list[Record], vectors: Array | None) -> None:
         self.ingest.store_inferences(model=self.model, requests=ours.storage_requests(records, vectors))
@@ -56,8 +58,6 @@ class QueryStore(ContractStore):
         filling.fill(self.model, workload)
 
     def finish(self) -> None:
-        # What the scheduler does in time.
-        self.catalogues.keep_catalogues()
         database.settle()
 
     def bytes_held(self) -> dict[str, int]:
@@ -74,6 +74,12 @@ class QueryStore(ContractStore):
 
     def one(self, identity: str) -> Inference | None:
         return self.pages.one_inference(self.model, identity)
+
+    def map_of(self, south: float, west: float, north: float, east: float) -> int:
+        """How many inferences a map of that viewport shows."""
+        viewport = Viewport(south=south, west=west, north=north, east=east)
+        zoom = math.floor(math.log2(LARGEST_CELL_DEGREES / (north - south))) + ZOOM_OF_A_MAP
+        return self.cells.map_cells(self.model, NewMapCellsRequest(viewport=viewport, zoom=zoom)).count
 
     def next_cursor(self, request: NewGetInferencesRequest) -> str | None:
         return self.pages.inference_page(self.model, request).next_cursor
