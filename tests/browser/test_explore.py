@@ -60,7 +60,7 @@ def test_a_filter_swaps_the_results_and_back_forward_and_reload_show_the_same(op
     expect(page).to_have_url(re.compile(r"\?label=owl&sort=score$"))
     expect(page.locator("[data-item] h2").first).to_have_text("i-57")
     page.get_by_role("link", name="Table").click()
-    expect(page.locator("table.table")).to_be_visible()
+    expect(page.locator("#results table.table")).to_be_visible()
     expect(page.locator("#news")).to_have_text("20 inferences match")
     assert was_not_reloaded(page)
 
@@ -119,7 +119,7 @@ def test_only_the_newest_request_counts(open_page):
     page.get_by_role("button", name="Apply").click()
     expect(page.locator("#explore")).to_have_attribute("aria-busy", "true")
     page.get_by_role("link", name="Table").click()
-    expect(page.locator("table.table")).to_be_visible()
+    expect(page.locator("#results table.table")).to_be_visible()
     for route in held:
         route.continue_()
     page.wait_for_load_state("networkidle")
