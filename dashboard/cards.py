@@ -5,7 +5,9 @@ from hashlib import sha256
 
 from django.urls import reverse
 
+from dashboard.columns import cells_of
 from dashboard.overlays import (
+    PATHS_OF_A_PAGE,
     POINTS_OF_A_CARD,
     SHAPES_OF_A_CARD,
     Overlay,
@@ -21,7 +23,6 @@ from inference_store.models import Blob, RegisteredModel
 from inference_store.query.entries import entries_of
 
 LABELS_OF_A_CARD = 3
-LONGEST_CELL = 80
 
 
 @dataclass(frozen=True)
@@ -76,21 +77,21 @@ def is_crisp(blob: Blob | None) -> bool:
     return bool(blob and blob.width and blob.height and max(blob.width, blob.height) <= CRISP_SIDE)
 
 
-def cells_of(inference: Inference, columns: list[str]) -> list[str]:
-    """The metadata under those keys, cut to what fits in a row."""
-    values = {item.key: item.value for item in inference.metadata or []}
-    cells = [values.get(column, "") for column in columns]
-    return [cell if len(cell) <= LONGEST_CELL else cell[: LONGEST_CELL - 1] + "…" for cell in cells]
-
-
-def cards_of(model: RegisteredModel, inferences: list[Inference], columns: list[str]) -> list[Card]:
+def cards_of(
+    model: RegisteredModel, inferences: list[Inference], columns: list[str], *, with_shapes: bool = True
+) -> list[Card]:
     """The cards of a page of inferences. Two queries, whatever its length."""
     blobs = blobs_of(inferences)
     entries = entries_of(model, [inference.inference_id for inference in inferences])
-    return [
-        _card(model, inference, blobs.get(inference.data_storage_key or ""), entries, columns)
-        for inference in inferences
-    ]
+    left, cards = PATHS_OF_A_PAGE, []
+    for position, inference in enumerate(inferences):
+        # What one leaves of its share is for the others.
+        most_path = left // (len(inferences) - position) if with_shapes else 0
+        blob = blobs.get(inference.data_storage_key or "")
+        card = _card(model, inference, blob, entries, columns, most_path)
+        left -= card.overlay.weight if card.overlay else 0
+        cards.append(card)
+    return cards
 
 
 def _card(
@@ -99,6 +100,7 @@ def _card(
     blob: Blob | None,
     entries: dict[str, list[Entry]],
     columns: list[str],
+    most_path: int,
 ) -> Card:
     held = entries.get(inference.inference_id, [])
     labels = label_words(held)
@@ -116,7 +118,10 @@ def _card(
             blob.height if blob else None,
             most_shapes=SHAPES_OF_A_CARD,
             most_points=POINTS_OF_A_CARD,
-        ),
+            most_path=most_path,
+        )
+        if most_path
+        else None,
         labels=labels[:LABELS_OF_A_CARD],
         more_labels=len(labels[LABELS_OF_A_CARD:]),
         entry_count=len(held),

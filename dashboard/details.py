@@ -103,7 +103,8 @@ def _is_small(blob: Blob | None) -> bool:
     return max(blob.width, blob.height) <= SMALL_SIDE and blob.height <= 1.4 * blob.width
 
 
-def _geometry_words(entry: Entry) -> str:
+def geometry_words(entry: Entry) -> str:
+    """Where the entry is, in numbers."""
     geometry = entry.geometry or {}
     if box := geometry.get("bbox"):
         return f"x {box['xmin']:.6g} – {box['xmax']:.6g}, y {box['ymin']:.6g} – {box['ymax']:.6g}"
@@ -129,7 +130,7 @@ def _rows(entries: list[Entry]) -> list[EntryRow]:
             series_of(entry.label),
             score_words(entry.score),
             round(100 * entry.score, 1) if entry.score is not None and 0 <= entry.score <= 1 else None,
-            _geometry_words(entry),
+            geometry_words(entry),
         )
         for position, entry in enumerate(entries)
     ]

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
@@ -16,6 +16,7 @@ from dashboard.forms import NewExportForm, fitting_formats
 from dashboard.jobs import PAGE_SIZE, asked_ids, page_number, poll_url
 from dashboard.panel import PAGE_NAMES
 from dashboard.reaching import answered, logged_in_fragment, model_of
+from dashboard.selection import MOST_TICKED
 from inference_store import blobs
 from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import BaseInferenceFilter, NewGetInferencesRequest
@@ -74,7 +75,8 @@ def new_export(request: HttpRequest, model_id: str) -> HttpResponse:
     model = model_of(request, model_id)
     filterset = InferenceFilterSet(request.GET, allowed=PAGE_NAMES)
     posted = request.POST if request.method == "POST" else None
-    form = NewExportForm(posted, formats=fitting_formats(model))
+    ids = request.POST.getlist("id")[:MOST_TICKED]
+    form = NewExportForm(posted, formats=fitting_formats(model), ids=ids)
     filters = filterset.request_body().filters if filterset.is_valid() else None
     if posted is not None and filters is not None and form.is_valid():
         try:
@@ -88,20 +90,27 @@ def new_export(request: HttpRequest, model_id: str) -> HttpResponse:
     return render(request, "dashboard/new_export.html", context, status=400 if wrong else 200)
 
 
+def new_export_of(request: HttpRequest, model: RegisteredModel, ids: list[str]) -> HttpResponse:
+    """The same page for inferences that were ticked one by one."""
+    form = NewExportForm(formats=fitting_formats(model), ids=ids)
+    context = _new_export(model, InferenceFilterSet(QueryDict()), BaseInferenceFilter(), form)
+    return render(request, "dashboard/new_export.html", context)
+
+
 def _new_export(
     model: RegisteredModel,
     filterset: InferenceFilterSet,
     filters: BaseInferenceFilter | None,
     form: NewExportForm,
 ) -> dict[str, Any]:
-    asked = NewGetInferencesRequest(filters=filters) if filters is not None else None
+    asked = NewGetInferencesRequest(filters=filters) if filters is not None and not form.ids else None
     return {
         "model": model,
         "form": form,
         "chips": filterset.chips(),
         "wrong": {name: " ".join(map(str, texts)) for name, texts in filterset.errors.items()},
         "filter_query": filterset.filter_query(),
-        "count": in_time(lambda: count_inferences(model, asked)) if asked else None,
+        "count": in_time(lambda: count_inferences(model, asked)) if asked else len(form.ids) or None,
     }
 
 

@@ -9,9 +9,12 @@ from pydantic import ValidationError
 from inference_store.archive import WRITERS
 from inference_store.contract.enums import DeleteAction, ExportFormat
 from inference_store.contract.errors import Refusal
-from inference_store.contract.filters import BaseInferenceFilter
+from inference_store.contract.filters import BaseInferenceFilter, DeconstructedInferenceFilter
 from inference_store.contract.jobs import KEPT_FOR_EVER, NewExportTaskRequest, NewRetentionPolicyRequest
 from inference_store.models import RegisteredModel
+
+NOTHING = BaseInferenceFilter(deconstructed_inference_filter=DeconstructedInferenceFilter(labels=[]))
+"""Of which an export of ticked inferences is a union with these."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,9 @@ class NewExportForm(forms.Form):
     include_inferences_as_annotations = forms.BooleanField(required=False)
     include_custom_metadata = forms.BooleanField(required=False)
 
-    def __init__(self, data: Any = None, *, formats: list[str]) -> None:
+    def __init__(self, data: Any = None, *, formats: list[str], ids: list[str] | None = None) -> None:
         super().__init__(data)
+        self.ids = ids or []
         choices = [(format_, FORMAT_WORDS[format_].name) for format_ in formats]
         self.fields["format"] = forms.ChoiceField(choices=choices, widget=forms.RadioSelect)
         self.formats = [(format_, FORMAT_WORDS[format_]) for format_ in formats]
@@ -65,11 +69,16 @@ class NewExportForm(forms.Form):
         return str(self.data.get("format", "") or self.formats[0][0])
 
     def request_for(self, filters: BaseInferenceFilter) -> NewExportTaskRequest:
-        """The request to export what the filter finds. The form must be valid."""
+        """The request to export what was ticked, or else what the filter finds. The form must be valid."""
         asked = dict(self.cleaned_data)
         if asked["format"] != ExportFormat.ARCHIVE.value:
             asked |= {"include_inferences_as_annotations": False, "include_custom_metadata": False}
-        return NewExportTaskRequest(filters=filters, **asked)
+        try:
+            if self.ids:
+                return NewExportTaskRequest(filters=NOTHING, include_inference_ids=self.ids, **asked)
+            return NewExportTaskRequest(filters=filters, **asked)
+        except ValidationError:
+            raise Refusal.invalid("id", "is none that an inference can have") from None
 
 
 UNITS = {"hours": 1, "days": 24}

@@ -16,7 +16,10 @@ SERIES = 8
 """Colours to tell labels apart; the style sheet has as many `series-…` classes."""
 SHAPES_OF_A_CARD, POINTS_OF_A_CARD = 40, 60
 SHAPES_OF_A_PAGE, POINTS_OF_A_PAGE = 1_000, 2_000
-MOST_RUNS = 20_000
+MOST_RUNS, RUNS_OF_A_CARD = 20_000, 2_500
+MASKS_OF_A_CARD, CELLS_OF_A_CARD = 4, 48
+PATHS_OF_A_PAGE, AROUND_A_PATH = 60_000, 44
+"""Characters of all shapes in a list: its cards share them, so that a page stays light."""
 MOST_WORDS = 16
 
 
@@ -42,6 +45,11 @@ class Overlay:
     height: int
     shapes: list[Shape]
     hidden: int
+
+    @property
+    def weight(self) -> int:
+        """Its characters on a page."""
+        return sum(len(shape.path) + AROUND_A_PATH for shape in self.shapes)
 
     @property
     def is_crowded(self) -> bool:
@@ -87,37 +95,68 @@ def _contours(rings: list[list[dict[str, float]]], most_points: int) -> list[lis
     return found
 
 
-def _mask(rle: dict[str, Any], width: int, height: int) -> str:
-    """The mask's runs, which go down the columns, as one path scaled to the picture."""
+def mask_strips(rle: dict[str, Any], most_runs: int) -> list[tuple[int, int, int]]:
+    """(column, row, length) of what the mask covers, column by column; nothing where it is no mask."""
     rows, columns = rle["size"]
-    across, down = width / columns, height / rows
-    path: list[str] = []
+    strips: list[tuple[int, int, int]] = []
     at = 0
     try:
-        runs = run_lengths(rle["counts"], MOST_RUNS)
-    except ValueError:  # a string that is no mask is not drawn
-        return ""
+        runs = run_lengths(rle["counts"], most_runs)
+    except ValueError:
+        return []
     for run, length in enumerate(runs):
         if length < 0 or at + length > rows * columns:
             break
         start, at = at, at + length
-        while run % 2 and start < at and len(path) < MOST_RUNS:
+        while run % 2 and start < at and len(strips) < most_runs:
             column, row = divmod(start, rows)
             part = min(at - start, rows - row)
-            path.append(
-                f"M{_number(column * across)} {_number(row * down)}h{_number(across)}"
-                f"v{_number(part * down)}h-{_number(across)}z"
-            )
+            strips.append((column, row, part))
             start += part
+    return strips
+
+
+def _mask(rle: dict[str, Any], width: int, height: int) -> str:
+    """The mask as one path scaled to the picture."""
+    rows, columns = rle["size"]
+    across, down = width / columns, height / rows
+    return "".join(
+        f"M{_number(column * across)} {_number(row * down)}h{_number(across)}"
+        f"v{_number(part * down)}h-{_number(across)}z"
+        for column, row, part in mask_strips(rle, MOST_RUNS)
+    )
+
+
+def _coarse_mask(rle: dict[str, Any], width: int, height: int) -> str:
+    """The mask in few cells, for a picture no larger than a thumbnail."""
+    rows, columns = rle["size"]
+    across = min(columns, CELLS_OF_A_CARD)
+    down = max(1, min(rows, round(across * height / width)))
+    cells: dict[int, set[int]] = {}
+    for column, row, part in mask_strips(rle, RUNS_OF_A_CARD):
+        last = min(down - 1, (row + part - 1) * down // rows)
+        cells.setdefault(column * across // columns, set()).update(range(row * down // rows, last + 1))
+    wide, high = width / across, height / down
+    path = []
+    for column, held in cells.items():
+        for row in sorted(held):
+            if row - 1 not in held:
+                end = row
+                while end in held:
+                    end += 1
+                path.append(
+                    f"M{_number(column * wide)} {_number(row * high)}h{_number(wide)}"
+                    f"v{_number((end - row) * high)}h-{_number(wide)}z"
+                )
     return "".join(path)
 
 
 def _drawn(
-    geometry: dict[str, Any], width: int, height: int, most_points: int
+    geometry: dict[str, Any], width: int, height: int, most_points: int, is_coarse: bool
 ) -> tuple[str, tuple[float, float]] | None:
     """The path, and the corner where its words stand."""
     if "rle" in geometry:
-        path = _mask(geometry["rle"], width, height)
+        path = (_coarse_mask if is_coarse else _mask)(geometry["rle"], width, height)
         return (path, (0.0, 0.0)) if path else None
     if "bbox" in geometry:
         rings = _box(geometry["bbox"])
@@ -141,18 +180,32 @@ def overlay(
     *,
     most_shapes: int = SHAPES_OF_A_PAGE,
     most_points: int = POINTS_OF_A_PAGE,
+    most_path: int | None = None,
 ) -> Overlay | None:
-    """The shapes of the entries with the best scores; None where nothing can be drawn."""
+    """The shapes of the entries with the best scores; None where nothing can be drawn.
+
+    With `most_path` for a thumbnail: coarse, few masks, and paths no longer than that together.
+    """
     if not width or not height:
         return None
     placed = [(position, entry) for position, entry in enumerate(entries) if entry.geometry]
     placed.sort(key=lambda each: -(each[1].score if each[1].score is not None else math.inf))
     shapes = []
+    hidden, length = max(0, len(placed) - most_shapes), 0
+    is_coarse, masks = most_path is not None, 0
     for position, entry in placed[:most_shapes]:
-        drawn = _drawn(entry.geometry or {}, width, height, most_points)
+        masks += "rle" in (entry.geometry or {})
+        if is_coarse and masks > MASKS_OF_A_CARD and "rle" in (entry.geometry or {}):
+            hidden += 1
+            continue
+        drawn = _drawn(entry.geometry or {}, width, height, most_points, is_coarse)
         if drawn is None:
             continue
         path, (x, y) = drawn
+        if most_path is not None and length + len(path) + AROUND_A_PATH > most_path:
+            hidden += 1
+            continue
+        length += len(path) + AROUND_A_PATH
         shapes.append(
             Shape(
                 path=path,
@@ -168,7 +221,7 @@ def overlay(
     if not shapes:
         return None
     # The best last, so that nothing lies over them.
-    return Overlay(width, height, shapes[::-1], max(0, len(placed) - most_shapes))
+    return Overlay(width, height, shapes[::-1], hidden)
 
 
 def label_counts(entries: list[Entry]) -> list[tuple[str, int, float | None]]:
@@ -180,3 +233,24 @@ def label_counts(entries: list[Entry]) -> list[tuple[str, int, float | None]]:
         found[entry.label] = (count + 1, max(scores, default=None))
     rows = [(label, count, best) for label, (count, best) in found.items()]
     return sorted(rows, key=lambda row: (-(row[2] if row[2] is not None else -math.inf), -row[1], row[0]))
+
+
+def bounds(geometry: dict[str, Any], width: int, height: int) -> tuple[float, float, float, float] | None:
+    """Left, top, right and bottom of an entry's geometry in the picture's pixels; None where it has none."""
+    if "rle" in geometry:
+        rows, columns = geometry["rle"]["size"]
+        strips = mask_strips(geometry["rle"], MOST_RUNS)
+        across, down = width / columns, height / rows
+        points = [(column * across, row * down) for column, row, _ in strips]
+        points += [((column + 1) * across, (row + part) * down) for column, row, part in strips]
+    elif "bbox" in geometry:
+        points = _box(geometry["bbox"])[0]
+    elif "oriented_bbox" in geometry:
+        points = oriented_corners(geometry["oriented_bbox"], width, height)
+    else:
+        rings = geometry.get("contours") or []
+        points = [(point["x"], point["y"]) for ring in rings for point in ring]
+    if not points:
+        return None
+    across_points, down_points = zip(*points, strict=True)
+    return (min(across_points), min(down_points), max(across_points), max(down_points))

@@ -19,6 +19,10 @@ MOST_PROGRESSIVE_PIXELS = 24_000_000
 """A progressive JPEG keeps all its coefficients in memory, whatever the size it is drawn at."""
 MOST_BYTES = 64 * 2**20
 LARGE_PIXELS = 8_000_000
+CROP_SIZE = 160
+MOST_CROPPED_PIXELS = 12_000_000
+"""A part of a picture takes decoding all of it; of a JPEG, at the scale that the part needs."""
+CROP_MARGIN = 0.12
 CRISP_SIDE = 160
 """Pictures this small (digits, sprites) are kept without loss."""
 _large = threading.BoundedSemaphore(1)
@@ -81,6 +85,56 @@ def small_picture(source: BinaryIO, size: int, byte_count: int | None = None) ->
                 return _small(image, size)
     except Exception:  # noqa: BLE001  (Pillow's decoders raise anything on hostile bytes)
         return placeholder()
+
+
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom, in pixels."""
+
+
+def crop_picture(source: BinaryIO, box: Box, byte_count: int | None = None) -> Picture:
+    """That part of the picture with a little around it; a placeholder for what can't be shown."""
+    if (byte_count or 0) > MOST_BYTES:
+        return placeholder()
+    try:
+        with _open(source) as image:
+            part = _part(box, image.width, image.height)
+            full = image.width
+            side = max(part[2] - part[0], part[3] - part[1])
+            scale = CROP_SIZE / side
+            image.draft(None, (round(image.width * scale), round(image.height * scale)))
+            if image.width * image.height > MOST_CROPPED_PIXELS:
+                return placeholder()
+            if image.width * image.height <= LARGE_PIXELS:
+                return _crop(image, part, full)
+            with _large:
+                return _crop(image, part, full)
+    except Exception:  # noqa: BLE001  (Pillow's decoders raise anything on hostile bytes)
+        return placeholder()
+
+
+def _part(box: Box, width: int, height: int) -> Box:
+    """The box within the picture and with its margin, at least a few pixels wide and high."""
+    left, right = sorted(max(0.0, min(float(width), each)) for each in (box[0], box[2]))
+    top, bottom = sorted(max(0.0, min(float(height), each)) for each in (box[1], box[3]))
+    margin = max(2.0, CROP_MARGIN * max(right - left, bottom - top))
+    return (
+        max(0.0, left - margin),
+        max(0.0, top - margin),
+        min(float(width), right + margin),
+        min(float(height), bottom + margin),
+    )
+
+
+def _crop(image: Image.Image, part: Box, full: int) -> Picture:
+    drawn = image.width / full  # below 1 where a JPEG is decoded smaller
+    left, top, right, bottom = (each * drawn for each in part)
+    shown = _shown(
+        image.crop((int(left), int(top), max(int(left) + 1, round(right)), max(int(top) + 1, round(bottom))))
+    )
+    shown.thumbnail((CROP_SIZE, CROP_SIZE), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    shown.save(buffer, "PNG" if max(shown.size) <= CRISP_SIDE // 4 else "WEBP", quality=84, method=2)
+    return Picture(buffer.getvalue(), "image/png" if max(shown.size) <= CRISP_SIDE // 4 else "image/webp")
 
 
 @cache

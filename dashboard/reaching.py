@@ -4,9 +4,11 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeAlias
 
+from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django_htmx.http import HttpResponseClientRefresh
+from django_htmx.middleware import HtmxDetails
 
 from inference_store.contract.errors import Refusal
 from inference_store.models import RegisteredModel, Role
@@ -28,6 +30,23 @@ def model_of(request: HttpRequest, model_id: str, role: Role = Role.VIEWER) -> R
         return model_for(request.user, model_id, role)
     except Refusal as refusal:
         raise answered(refusal) from None
+
+
+def fragment_or_page(view: View) -> View:
+    """For what a page asks for by itself, and a browser without scripts by a link."""
+    fragment, page = logged_in_fragment(view), login_required(view)
+
+    @wraps(view)
+    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return (fragment if is_fragment(request) else page)(request, *args, **kwargs)
+
+    return wrapped
+
+
+def is_fragment(request: HttpRequest) -> bool:
+    """Whether a page asks for a part of itself, and not a browser that goes back for the whole."""
+    htmx: HtmxDetails = request.htmx  # type: ignore[attr-defined]
+    return bool(htmx) and not htmx.history_restore_request
 
 
 def logged_in_fragment(view: View) -> View:

@@ -3,7 +3,16 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
-from dashboard import chart_views, export_views, map_views, retention_views, views
+from dashboard import (
+    chart_views,
+    explore_views,
+    export_views,
+    map_views,
+    retention_views,
+    saved_views,
+    selection_views,
+    views,
+)
 
 app_name = "dashboard"
 urlpatterns = [
@@ -17,6 +26,28 @@ urlpatterns = [
     path("models/<str:model_id>/", views.inferences, name="inferences"),
     path("models/<str:model_id>/inferences/<str:inference_id>/", views.inference, name="inference"),
     path("models/<str:model_id>/inferences/<str:inference_id>/thumbnail", views.thumbnail, name="thumbnail"),
+    path("models/<str:model_id>/count", explore_views.count, name="count"),
+    path("models/<str:model_id>/suggestions", explore_views.suggestions, name="suggestions"),
+    path("models/<str:model_id>/code", explore_views.code, name="code"),
+    path("models/<str:model_id>/vector", explore_views.paste_vector, name="paste_vector"),
+    path("models/<str:model_id>/selection", selection_views.selection, name="selection"),
+    path("models/<str:model_id>/selection/delete", selection_views.delete_selection, name="delete_selection"),
+    path("models/<str:model_id>/views/", saved_views.saved_views, name="saved_views"),
+    path("views/<uuid:view_id>/", saved_views.open_view, name="open_view"),
+    *(
+        path(
+            f"views/<uuid:view_id>/{change}",
+            saved_views.change_view,
+            {"change": change},
+            name=f"{change}_view",
+        )
+        for change in ("rename", "share", "unshare", "delete")
+    ),
+    path(
+        "models/<str:model_id>/inferences/<str:inference_id>/entries/<int:position>/crop",
+        views.crop,
+        name="crop",
+    ),
     path("models/<str:model_id>/inferences/<str:inference_id>/excerpt", views.excerpt, name="excerpt"),
     path("models/<str:model_id>/inferences/<str:inference_id>/input", views.download, name="download"),
     path("models/<str:model_id>/charts/", chart_views.charts, name="charts"),

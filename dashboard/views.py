@@ -5,22 +5,27 @@ from typing import Any
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotModified, HttpResponseRedirect
 from django.shortcuts import redirect, render
+from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
 from dashboard.cards import version_of
 from dashboard.charts import chart_panel
 from dashboard.details import detail_of, excerpt_of, input_of
 from dashboard.maps import map_panel
+from dashboard.overlays import bounds
 from dashboard.overview import overview
 from dashboard.panel import PAGE_NAMES, canonical_query
-from dashboard.pictures import SIZES, Picture, placeholder, small_picture
-from dashboard.reaching import model_of
+from dashboard.pictures import SIZES, Picture, crop_picture, placeholder, small_picture
+from dashboard.reaching import is_fragment, model_of
 from dashboard.results import results_of
+from dashboard.saved_views import LISTED, views_of
 from inference_store import blobs
+from inference_store.contract.entries import Entry
 from inference_store.contract.errors import Refusal
 from inference_store.contract.inferences import Inference
 from inference_store.filtersets import InferenceFilterSet
 from inference_store.models import RegisteredModel
+from inference_store.query.entries import entries_of
 from inference_store.query.pages import one_inference
 
 FOR_EVER = "private, max-age=31536000, immutable"
@@ -54,12 +59,23 @@ def inferences(request: HttpRequest, model_id: str) -> HttpResponse:
         return HttpResponseRedirect(f"{request.path}?{canonical}" if canonical else request.path)
     filterset = InferenceFilterSet(request.GET, allowed=PAGE_NAMES)
     results = results_of(model, filterset)
-    context = {"model": model, "results": results, "panel": results.panel, "chips": filterset.chips()}
-    context["charts"] = chart_panel(model, filterset)
-    if results.view == "map" and results.cards:
-        context["map"] = map_panel(model, filterset)
-    status = 200 if filterset.is_valid() else 400
-    return render(request, "dashboard/inferences.html", context, status=status)
+    context = {
+        "model": model,
+        "results": results,
+        "panel": results.panel,
+        "chips": results.chips,
+        "rank": role.rank if (role := model.project.role_of(request.user)) else 0,
+        "saved_views": views_of(request, model)[:LISTED],
+    }
+    if not results.panel.errors and results.found.length:
+        context["charts"] = chart_panel(model, filterset)
+        context["map"] = map_panel(model, filterset) if results.view == "map" else None
+    # The page swaps its results: then they are the whole answer.
+    template = "dashboard/_explore.html" if is_fragment(request) else "dashboard/inferences.html"
+    response = render(request, template, context, status=200 if filterset.is_valid() else 400)
+    patch_vary_headers(response, ["HX-Request"])
+    response["Cache-Control"] = ASK_AGAIN
+    return response
 
 
 @login_required
@@ -89,6 +105,39 @@ def thumbnail(request: HttpRequest, model_id: str, inference_id: str) -> HttpRes
     # Bytes under a key never change, so that an address with its version stands for one picture.
     response["Cache-Control"] = FOR_EVER if request.GET.get("v") == version else ASK_AGAIN
     return response
+
+
+@login_required
+@require_safe
+def crop(request: HttpRequest, model_id: str, inference_id: str, position: int) -> HttpResponse:
+    """The part of the input that an entry is about; a placeholder where there can be none."""
+    model, found = _inference(request, model_id, inference_id)
+    entries = entries_of(model, [inference_id])[inference_id]
+    if position >= len(entries):
+        raise Http404
+    version = version_of(found.data_storage_key or "")
+    etag = f'"{version}-{position}"'
+    if request.headers.get("If-None-Match") == etag:
+        return HttpResponseNotModified()
+    picture = _crop(found, entries[position])
+    response = _data(picture.content, picture.media_type)
+    response["ETag"] = etag
+    response["Cache-Control"] = FOR_EVER if request.GET.get("v") == version else ASK_AGAIN
+    return response
+
+
+def _crop(found: Inference, entry: Entry) -> Picture:
+    blob = input_of(found)
+    if not found.data_storage_key or not blob.width or not blob.height:
+        return placeholder()
+    box = bounds(entry.geometry or {}, blob.width, blob.height)
+    if box is None:
+        return _picture(found, SIZES[0])
+    try:
+        with blobs.open_blob(found.data_storage_key) as source:
+            return crop_picture(source, box, blob.size)
+    except Refusal:
+        return placeholder()
 
 
 def _picture(found: Inference, size: int) -> Picture:

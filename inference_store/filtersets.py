@@ -23,7 +23,7 @@ from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import LARGEST_LIMIT, NewGetInferencesRequest, parse_instant
 from inference_store.models import Inference
 
-PAGE_POSITION = ("cursor", "offset")
+PAGE_POSITION = ("cursor", "offset", "trail")
 """What a change of the filter must forget."""
 SortField = PaginationSortField | PaginationEmbeddingSortField | PaginationGranularInferenceSortField
 SORT_FIELDS = sorted({field.value for fields in get_args(SortField) for field in fields})
@@ -271,6 +271,10 @@ class InferenceFilterSet(django_filters.FilterSet):  # type: ignore[misc]
         return filters.urlencode()
 
     # --- from the form to the contract ---
+
+    def add_error(self, name: str, message: str) -> None:
+        """What is wrong with a parameter that a page reads itself."""
+        self.form.errors[name] = self.form.error_class([message])
 
     def add_refusal(self, refusal: Refusal) -> None:
         """Put what `query/` refused beside the parameters it is about."""

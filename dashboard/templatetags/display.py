@@ -1,11 +1,13 @@
 """How values are written on pages. Nothing here asks the database."""
 
 from datetime import UTC, datetime
+from urllib.parse import urlencode
 
 from django import template
 
 from dashboard.overlays import series_of
 from inference_store.contract.filters import GeoPoint
+from inference_store.filtersets import OPERATOR_WORDS
 
 register = template.Library()
 
@@ -19,9 +21,27 @@ def grouped(number: int) -> str:
 
 
 @register.filter
+def operator_words(operator: str) -> str:
+    """An operator as one writes it: >= as ≥."""
+    return OPERATOR_WORDS.get(operator, operator)
+
+
+@register.filter
 def series(label: str) -> int:
     """The number of the label's colour."""
     return series_of(label)
+
+
+@register.filter
+def similar_query(inference_id: str) -> str:
+    """The query string of what is like that inference."""
+    return urlencode({"similar_to": inference_id})
+
+
+@register.filter
+def distance(number: float | None) -> str:
+    """A distance between embeddings, short."""
+    return "" if number is None else f"{number:.4f}" if abs(number) < 1_000 else f"{number:.4g}"
 
 
 @register.filter

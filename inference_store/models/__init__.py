@@ -10,8 +10,10 @@ from inference_store.models.inference import Inference
 from inference_store.models.job import Job, JobState
 from inference_store.models.leftover import Leftover
 from inference_store.models.metadata_key import MetadataKey
+from inference_store.models.query_vector import QueryVector
 from inference_store.models.registered_model import RegisteredModel
 from inference_store.models.retention import RetentionPolicy, RetentionPreviewItem, RetentionTask
+from inference_store.models.saved_view import SavedView
 from inference_store.models.search_slot import SearchSlot
 from inference_store.models.soft_deletion import SoftDeletedInference
 from inference_store.models.vector_index import VectorIndex
@@ -31,11 +33,13 @@ __all__ = [
     "Membership",
     "MetadataKey",
     "Project",
+    "QueryVector",
     "RegisteredModel",
     "RetentionPolicy",
     "RetentionPreviewItem",
     "RetentionTask",
     "Role",
+    "SavedView",
     "SearchSlot",
     "SoftDeletedInference",
     "Token",

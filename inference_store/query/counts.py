@@ -39,6 +39,21 @@ def count_matching(model: RegisteredModel, filters: BaseInferenceFilter | None) 
     return matching(model, filters).count() if kept is None else kept
 
 
+def count_up_to(
+    model: RegisteredModel, filters: BaseInferenceFilter, most: int, *, embedded: bool = False
+) -> int:
+    """How many match, but no more than so many: it stops there. `embedded`: of those with an embedding."""
+    found = matching(model, filters)
+    if embedded:
+        found = found.filter(embedding__isnull=False)
+    return found.order_by()[:most].count()
+
+
+def count_named(model: RegisteredModel, inference_ids: list[str]) -> int:
+    """How many of these there are."""
+    return Inference.objects.filter(registered_model=model, inference_id__in=inference_ids).count()
+
+
 def _kept_count(model: RegisteredModel, wanted: MetadataFilter) -> int | None:
     """What the catalogue of the key's slot says; None where there is none, or it can't say it."""
     slots = SearchSlot.objects.searched(model)

@@ -12,7 +12,7 @@ from pgvector.django import CosineDistance, L2Distance, MaxInnerProduct, VectorF
 from inference_store.contract.enums import EmbeddingDistanceMetric
 from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import EmbeddingFilter
-from inference_store.models import Embedding, RegisteredModel
+from inference_store.models import Embedding, QueryVector, RegisteredModel
 
 DISTANCES = {
     EmbeddingDistanceMetric.COSINE: CosineDistance,
@@ -81,6 +81,20 @@ def vectors(inference_ids: list[int]) -> dict[int, Vector]:
     """The embeddings of those inferences that have one. One query."""
     rows = Embedding.objects.filter(pk__in=inference_ids).values_list("inference_id", "vector")
     return {key: _array(vector) for key, vector in rows}
+
+
+def vector_of(model: RegisteredModel, inference_id: str) -> Vector | None:
+    """The embedding of that inference, None where it has none or is none. One query."""
+    found = Embedding.objects.filter(inference__registered_model=model, inference__inference_id=inference_id)
+    vector = found.values_list("vector", flat=True).first()
+    return None if vector is None else _array(vector)
+
+
+def kept_vector(model: RegisteredModel, digest: str) -> Vector | None:
+    """A vector that was kept to search by, None where there is none of that digest. One query."""
+    found = QueryVector.objects.filter(registered_model=model, digest=digest)
+    packed = found.values_list("packed", flat=True).first()
+    return None if packed is None else np.frombuffer(packed, "<f4")
 
 
 def _array(vector: Any) -> Vector:

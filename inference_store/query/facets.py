@@ -22,16 +22,16 @@ LABELS = """
 """As the catalogue has them, less what deletions left behind: in one statement, so as of one moment."""
 
 
-def labels(model: RegisteredModel) -> list[tuple[str, int]]:
+def labels(model: RegisteredModel, most: int = MOST_FACETS) -> list[tuple[str, int]]:
     """The most frequent labels and how many entries carry each."""
     kept = Catalogue.objects.exact(model, "label").first()
     if kept is not None:
         with connection.cursor() as cursor:
-            cursor.execute(LABELS, {"catalogue": kept.pk, "model": model.pk, "most": MOST_FACETS})
+            cursor.execute(LABELS, {"catalogue": kept.pk, "model": model.pk, "most": most})
             found: list[tuple[str, int]] = cursor.fetchall()
         return found
     rows = Entry.objects.live(model).values_list("label").annotate(n=Count("label"))
-    return list(rows.order_by("-n", "label")[:MOST_FACETS])
+    return list(rows.order_by("-n", "label")[:most])
 
 
 def data_sources(model: RegisteredModel) -> list[tuple[str, int]]:

@@ -157,7 +157,7 @@ def _stored_value_of(type_: str, key: str) -> Expression:
     return Collate(AsText(member), "C")
 
 
-def _json_value_of(kind: str, path: list[str]) -> Expression:
+def json_value_of(kind: str, path: list[str]) -> Expression:
     """The value at a path inside a json key, NULL where its kind is another."""
     node: Expression = Step(F("metadata"), Value("json"), Value(path[0]))
     for segment in path[1:]:
@@ -213,7 +213,7 @@ def _stored_condition(wanted: MetadataFilter) -> Condition:
                 for each in operands
             ),
         )
-    value = _json_value_of(kind, path) if in_json else _stored_value_of(kind, wanted.key)
+    value = json_value_of(kind, path) if in_json else _stored_value_of(kind, wanted.key)
     array_type = {"string": "text", "int": "bigint", "float": "float8"}[kind]
     comparable: list[Any] = list(operands)
     if in_json and kind != "string":

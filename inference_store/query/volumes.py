@@ -1,5 +1,6 @@
 """The models a user may see, with how much they hold and when they last inferred."""
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
@@ -18,6 +19,12 @@ def visible_models(user: User | AnonymousUser, most: int) -> list[Any]:
         .annotate(last_seen=Subquery(newest.values("created_at")[:1]))
         .order_by("project__name", "project_id", "model_id")[:most]
     )
+
+
+def last_seen(model: RegisteredModel) -> datetime | None:
+    """When the newest of its inferences was made. One query."""
+    newest = Inference.objects.filter(registered_model=model).order_by("-created_at", "-id")
+    return newest.values_list("created_at", flat=True).first()
 
 
 def inference_counts(models: list[int]) -> dict[int, int]:

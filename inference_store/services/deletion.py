@@ -57,13 +57,32 @@ def delete_inference(*, model: RegisteredModel, inference_id: str) -> str:
     return inference_id
 
 
-def delete_matching(*, model: RegisteredModel, filters: BaseInferenceFilter) -> list[str]:
-    """Delete everything the filter matches, softly deleted ones of those ids too; the ids that went."""
-    return _delete(model, matching(model, filters))
+def delete_matching(
+    *, model: RegisteredModel, filters: BaseInferenceFilter, expected: int | None = None
+) -> list[str]:
+    """Delete everything the filter matches, softly deleted ones of those ids too; the ids that went.
+
+    Nothing where it matches another number than `expected`: 409.
+    """
+    return _delete(model, matching(model, filters), expected=expected)
+
+
+def delete_named(
+    *, model: RegisteredModel, inference_ids: list[str], expected: int | None = None
+) -> list[str]:
+    """Delete those of the inferences that there are; the ids that went. `expected` as above."""
+    rows = Inference.objects.filter(registered_model=model, inference_id__in=inference_ids)
+    return _delete(model, rows, inference_ids, expected=expected)
 
 
 @transaction.atomic
-def _delete(model: RegisteredModel, queryset: QuerySet[Inference], named: Iterable[str] = ()) -> list[str]:
+def _delete(
+    model: RegisteredModel,
+    queryset: QuerySet[Inference],
+    named: Iterable[str] = (),
+    *,
+    expected: int | None = None,
+) -> list[str]:
     soft_deletion.hold_off_restoring(model)
     gone: list[str] = []
     last: int | None = 0
@@ -77,6 +96,8 @@ def _delete(model: RegisteredModel, queryset: QuerySet[Inference], named: Iterab
         transaction.on_commit(partial(remove_blobs, doom(keys).keys), robust=True)
         soft_deletion.forget(model, inference_ids)
         gone += inference_ids
+    if expected is not None and len(gone) != expected:
+        raise Refusal.conflict(f"There are {len(gone):,} now, not {expected:,}: nothing was deleted.")
     soft_deletion.forget(model, [*named])
     return gone
 

@@ -16,5 +16,9 @@
     }
   }, { rootMargin: "200px" });
 
-  for (const tile of document.querySelectorAll("[data-excerpt]")) seen.observe(tile);
+  const watch = (root) => {
+    for (const tile of root.querySelectorAll("[data-excerpt]")) seen.observe(tile);
+  };
+  watch(document);
+  document.addEventListener("htmx:load", (event) => watch(event.detail.elt));
 })();

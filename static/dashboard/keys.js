@@ -1,6 +1,9 @@
 // Keys: / goes to the filter, j and k move through the results, Enter opens, u goes up to the list.
 (() => {
   let current = -1;
+  document.addEventListener("htmx:afterSettle", (event) => {
+    if (event.detail.target?.id === "explore") current = -1;
+  });
   const items = () => [...document.querySelectorAll("[data-item]")];
 
   const move = (step) => {

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from inference_store.contract.enums import TaskType
+from inference_store.models import Membership
 from tests.making import make_model, make_project, make_request, make_upload, make_user, store
 
 
@@ -57,3 +58,10 @@ def store_seen(model, inference_id, *, content=None, entries=None, **fields):
     entries = [box()] if entries is None else entries
     store(model, make_request(model, inference_id, key=key, entries=entries, **fields))
     return key
+
+
+def make_member(model, name, role):
+    """Another member of the model's project."""
+    user = make_user(name)
+    Membership.objects.create(user=user, project=model.project, role=role)
+    return user

@@ -1,0 +1,124 @@
+"""What is done with a selection: exported, protected, deleted."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST
+
+from dashboard.export_views import new_export_of
+from dashboard.forms import ConfirmForm
+from dashboard.panel import PAGE_NAMES
+from dashboard.reaching import model_of
+from dashboard.selection import MOST_AT_ONCE, Selection, selection_of
+from inference_store.contract.errors import Refusal
+from inference_store.filtersets import InferenceFilterSet
+from inference_store.models import RegisteredModel, Role
+
+ROLES = {"export": Role.VIEWER, "delete": Role.EDITOR, "protect": Role.ADMIN, "unprotect": Role.ADMIN}
+TOO_MANY = (
+    f"These are more than {MOST_AT_ONCE:,}, or counting them took too long: narrow the filter, or use the "
+    "SDK; what grows old is deleted by retention."
+)
+
+
+@login_required
+@require_POST
+def selection(request: HttpRequest, model_id: str) -> HttpResponse:
+    """Do with what was selected what the button says; deleting asks once more."""
+    action = request.POST.get("action", "")
+    model = model_of(request, model_id, ROLES.get(action, Role.VIEWER))
+    try:
+        selected = selection_of(model, request.POST)
+        return _act(request, selected, action)
+    except Refusal as refusal:
+        messages.error(request, refusal.message)
+        return redirect(_page(model, request.POST.get("query", "")))
+
+
+def _act(request: HttpRequest, selected: Selection, action: str) -> HttpResponse:
+    back = _page(selected.model, selected.query)
+    if selected.is_empty:
+        messages.error(request, "Nothing is selected: tick some inferences, or all that match.")
+    elif action == "export":
+        return _export(request, selected)
+    elif (count := selected.count()) is None:
+        messages.error(request, TOO_MANY)
+    elif count == 0:
+        messages.error(request, "None of these is there any more.")
+    elif action == "delete":
+        return _confirm(request, selected, count)
+    elif action in ("protect", "unprotect"):
+        changed = selected.protect(action == "protect")
+        done = "Protected" if action == "protect" else "Lifted the protection of"
+        messages.success(request, f"{done} {_words(changed)}; {_words(count - changed)} had it so already.")
+    else:
+        messages.error(request, "Choose what to do: export, protect or delete.")
+    return redirect(back)
+
+
+def _export(request: HttpRequest, selected: Selection) -> HttpResponse:
+    if selected.ids:
+        return new_export_of(request, selected.model, selected.ids)
+    query = InferenceFilterSet(QueryDict(selected.query), allowed=PAGE_NAMES).filter_query()
+    path = reverse("dashboard:new_export", args=[selected.model.model_id])
+    return redirect(f"{path}?{query}" if query else path)
+
+
+@login_required
+@require_POST
+def delete_selection(request: HttpRequest, model_id: str) -> HttpResponse:
+    """Delete what was selected, if its number was typed and still is the number."""
+    model = model_of(request, model_id, Role.EDITOR)
+    try:
+        selected = selection_of(model, request.POST)
+        count = None if selected.is_empty else selected.count()
+        if count is None:
+            raise Refusal.invalid("typed", TOO_MANY)
+        form = _form(count, request.POST)
+        if not form.is_valid():
+            return _confirm(request, selected, count, form, status=400)
+        deleted = selected.delete(expected=count)
+    except Refusal as refusal:
+        messages.error(request, refusal.message)
+    else:
+        messages.success(request, f"Deleted {_words(deleted)} for good.")
+    return redirect(_page(model, request.POST.get("query", "")))
+
+
+def _confirm(
+    request: HttpRequest,
+    selected: Selection,
+    count: int,
+    form: ConfirmForm | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    context: dict[str, Any] = {
+        "model": selected.model,
+        "selection": selected,
+        "count": count,
+        "form": form or _form(count),
+        "back": _page(selected.model, selected.query),
+    }
+    return render(request, "dashboard/delete_selection.html", context, status=status)
+
+
+def _form(count: int, data: Any = None) -> ConfirmForm:
+    typed = f"Type {count} to delete exactly these."
+    if data is not None:
+        data = data.copy()
+        data["typed"] = data.get("typed", "").strip().replace(",", "")
+    return ConfirmForm(data, expected=str(count), message=typed)
+
+
+def _words(count: int) -> str:
+    return f"{count:,} inference{'s' if count != 1 else ''}"
+
+
+def _page(model: RegisteredModel, query: str) -> str:
+    path = reverse("dashboard:inferences", args=[model.model_id])
+    spelt = QueryDict(query).urlencode()
+    return f"{path}?{spelt}" if spelt else path
