@@ -9,15 +9,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from inference_store.archive.contours import contours_of
 from inference_store.contract.entries import Entry
-from inference_store.contract.geometry import oriented_corners, run_lengths
+from inference_store.contract.geometry import oriented_corners
 
 SERIES = 8
 """Colours to tell labels apart; the style sheet has as many `series-…` classes."""
 SHAPES_OF_A_CARD, POINTS_OF_A_CARD = 40, 60
-SHAPES_OF_A_PAGE, POINTS_OF_A_PAGE = 1_000, 2_000
+SHAPES_OF_A_PAGE, POINTS_OF_A_PAGE = 500, 2_000
+POINTS_OF_ALL = 12_000
+"""Of the shapes of one picture together: each is drawn more coarsely where there are many."""
+PATHS_BYTES = 130_000
 MOST_RUNS = 20_000
 MOST_WORDS = 16
+LONGEST_WORDS = 40
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,16 @@ def words_of(entry: Entry) -> str:
     return f"{entry.label} {score_words(entry.score)}".strip()
 
 
+def cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def ranked(entries: list[Entry]) -> list[tuple[int, Entry]]:
+    """Best score first, each with its position; those without one last."""
+    numbered = list(enumerate(entries))
+    return sorted(numbered, key=lambda each: -(each[1].score if each[1].score is not None else -math.inf))
+
+
 def _number(value: float) -> str:
     """Short, and never in a notation that SVG does not read."""
     return f"{max(-1e7, min(1e7, value)):.2f}".rstrip("0").rstrip(".")
@@ -87,29 +102,22 @@ def _contours(rings: list[list[dict[str, float]]], most_points: int) -> list[lis
     return found
 
 
-def _mask(rle: dict[str, Any], width: int, height: int) -> str:
-    """The mask's runs, which go down the columns, as one path scaled to the picture."""
+def _mask(rle: dict[str, Any], width: int, height: int, most_points: int) -> list[list[tuple[float, float]]]:
+    """The mask's rings, scaled to the picture; none where its run lengths are no mask, or too many."""
     rows, columns = rle["size"]
-    across, down = width / columns, height / rows
-    path: list[str] = []
-    at = 0
     try:
-        runs = run_lengths(rle["counts"], MOST_RUNS)
-    except ValueError:  # a string that is no mask is not drawn
-        return ""
-    for run, length in enumerate(runs):
-        if length < 0 or at + length > rows * columns:
-            break
-        start, at = at, at + length
-        while run % 2 and start < at and len(path) < MOST_RUNS:
-            column, row = divmod(start, rows)
-            part = min(at - start, rows - row)
-            path.append(
-                f"M{_number(column * across)} {_number(row * down)}h{_number(across)}"
-                f"v{_number(part * down)}h-{_number(across)}z"
-            )
-            start += part
-    return "".join(path)
+        rings = contours_of(rle, MOST_RUNS)
+    except ValueError:
+        return []
+    across, down = width / columns, height / rows
+    points = sum(map(len, rings))
+    # Rings too small to be seen in so few points are left out.
+    step = max(1, math.ceil(points / most_points))
+    return [
+        [(point["x"] * across, point["y"] * down) for point in ring[::step]]
+        for ring in rings
+        if len(ring) >= min(3 * step, max(map(len, rings)))
+    ]
 
 
 def _drawn(
@@ -117,9 +125,8 @@ def _drawn(
 ) -> tuple[str, tuple[float, float]] | None:
     """The path, and the corner where its words stand."""
     if "rle" in geometry:
-        path = _mask(geometry["rle"], width, height)
-        return (path, (0.0, 0.0)) if path else None
-    if "bbox" in geometry:
+        rings = _mask(geometry["rle"], width, height, most_points)
+    elif "bbox" in geometry:
         rings = _box(geometry["bbox"])
     elif "oriented_bbox" in geometry:
         rings = [oriented_corners(geometry["oriented_bbox"], width, height)]
@@ -145,18 +152,23 @@ def overlay(
     """The shapes of the entries with the best scores; None where nothing can be drawn."""
     if not width or not height:
         return None
-    placed = [(position, entry) for position, entry in enumerate(entries) if entry.geometry]
-    placed.sort(key=lambda each: -(each[1].score if each[1].score is not None else math.inf))
-    shapes = []
-    for position, entry in placed[:most_shapes]:
+    best = [(position, entry) for position, entry in ranked(entries)[:most_shapes] if entry.geometry]
+    most_points = min(most_points, max(8, POINTS_OF_ALL // max(1, len(best))))
+    shapes: list[Shape] = []
+    spent, hidden = 0, sum(1 for entry in entries if entry.geometry) - len(best)
+    for position, entry in best:
         drawn = _drawn(entry.geometry or {}, width, height, most_points)
         if drawn is None:
             continue
         path, (x, y) = drawn
+        spent += len(path)
+        if spent > PATHS_BYTES and shapes:
+            hidden += 1
+            continue
         shapes.append(
             Shape(
                 path=path,
-                words=words_of(entry),
+                words=cut(words_of(entry), LONGEST_WORDS),
                 series=series_of(entry.label),
                 left=_percent(x, width),
                 top=_percent(y, height),
@@ -168,7 +180,7 @@ def overlay(
     if not shapes:
         return None
     # The best last, so that nothing lies over them.
-    return Overlay(width, height, shapes[::-1], max(0, len(placed) - most_shapes))
+    return Overlay(width, height, shapes[::-1], hidden)
 
 
 def label_counts(entries: list[Entry]) -> list[tuple[str, int, float | None]]:

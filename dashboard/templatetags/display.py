@@ -19,6 +19,12 @@ def grouped(number: int) -> str:
 
 
 @register.filter
+def exact(number: float) -> str:
+    """The number as scripts and attributes read it, whatever the language."""
+    return f"{number:.6g}"
+
+
+@register.filter
 def series(label: str) -> int:
     """The number of the label's colour."""
     return series_of(label)

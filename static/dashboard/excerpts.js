@@ -16,5 +16,9 @@
     }
   }, { rootMargin: "200px" });
 
-  for (const tile of document.querySelectorAll("[data-excerpt]")) seen.observe(tile);
+  const watch = (part) => {
+    for (const tile of part.querySelectorAll("[data-excerpt]")) seen.observe(tile);
+  };
+  document.addEventListener("htmx:load", (event) => watch(event.target));
+  watch(document);
 })();

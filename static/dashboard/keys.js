@@ -5,7 +5,10 @@
 
   const move = (step) => {
     const all = items();
-    if (!all.length) return;
+    if (!all.length) {
+      document.querySelector(step > 0 ? "[data-next]" : "[data-previous]")?.click();
+      return;
+    }
     all[current]?.classList.remove("is-current");
     current = Math.max(0, Math.min(all.length - 1, current + step));
     all[current].classList.add("is-current");
