@@ -6,6 +6,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from dashboard.charts import chart_panel
+from dashboard.jobs import page_number
 from dashboard.maps import map_panel
 from dashboard.overview import overview
 from dashboard.panel import PAGE_NAMES, canonical_query
@@ -18,8 +19,8 @@ from inference_store.filtersets import InferenceFilterSet
 @require_safe
 def models(request: HttpRequest) -> HttpResponse:
     """Home: the models one may see, by project."""
-    groups, has_more = overview(request.user)
-    return render(request, "dashboard/models.html", {"groups": groups, "has_more": has_more})
+    found = overview(request.user, request.GET.get("search", ""), page_number(request.GET))
+    return render(request, "dashboard/models.html", {"overview": found})
 
 
 @login_required

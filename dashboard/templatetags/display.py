@@ -4,8 +4,10 @@ from datetime import UTC, datetime
 
 from django import template
 
+from dashboard.fetching import base_url, sending_words
 from dashboard.overlays import series_of
 from inference_store.contract.filters import GeoPoint
+from inference_store.models import RegisteredModel
 
 register = template.Library()
 
@@ -28,6 +30,12 @@ def exact(number: float) -> str:
 def series(label: str) -> int:
     """The number of the label's colour."""
     return series_of(label)
+
+
+@register.simple_tag(takes_context=True)
+def sending_code(context: template.Context, model: RegisteredModel | None) -> str:
+    """The SDK's lines that send a first inference of that model."""
+    return sending_words(base_url(context["request"]), model)
 
 
 @register.filter
