@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from pydantic import ValidationError
 
+from dashboard.details import TYPES
 from inference_store.archive import WRITERS
 from inference_store.contract.enums import DeleteAction, ExportFormat, MetadataType
 from inference_store.contract.errors import Refusal
@@ -150,7 +151,7 @@ class MetadataForm(forms.Form):
     """A metadata value of an inference. The contract says what a key and a value of the type can be."""
 
     key = forms.CharField(strip=False, error_messages={"required": "Name the key."})
-    type = forms.ChoiceField(choices=[(type_.value, type_.value) for type_ in MetadataType])
+    type = forms.ChoiceField(choices=[(type_, type_) for type_ in TYPES])
     value = forms.CharField(strip=False, required=False)
 
     asked: NewExtendedMetadataRequest | None = None

@@ -9,6 +9,7 @@ app_name = "dashboard"
 INFERENCE = "models/<str:model_id>/inferences/<str:inference_id>/"
 urlpatterns = [
     path("", views.models, name="models"),
+    path("help/", views.help_page, name="help"),
     path(
         "login/",
         LoginView.as_view(template_name="dashboard/login.html", redirect_authenticated_user=True),

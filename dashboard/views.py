@@ -39,3 +39,10 @@ def inferences(request: HttpRequest, model_id: str) -> HttpResponse:
         context["map"] = map_panel(model, filterset)
     status = 200 if filterset.is_valid() else 400
     return render(request, "dashboard/inferences.html", context, status=status)
+
+
+@require_safe
+def help_page(request: HttpRequest) -> HttpResponse:
+    """Keys and the ways about, for anybody: a page, or what a dialog shows."""
+    is_fragment = bool(request.headers.get("HX-Request"))
+    return render(request, "dashboard/_help.html" if is_fragment else "dashboard/help.html")

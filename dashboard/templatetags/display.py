@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from django import template
+from django.urls import reverse
 
 from dashboard.fetching import base_url, sending_words
 from dashboard.overlays import series_of
@@ -36,6 +37,16 @@ def series(label: str) -> int:
 def sending_code(context: template.Context, model: RegisteredModel | None) -> str:
     """The SDK's lines that send a first inference of that model."""
     return sending_words(base_url(context["request"]), model)
+
+
+@register.simple_tag(takes_context=True)
+def up_address(context: template.Context) -> str:
+    """The page of the model that an address of something of a model's names; empty for others."""
+    request = context.get("request")
+    parts = request.path.split("/") if request else []
+    if len(parts) < 5 or parts[1] != "models" or not parts[2]:
+        return ""
+    return reverse("dashboard:inferences", args=[parts[2]])
 
 
 @register.filter
