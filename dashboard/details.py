@@ -161,7 +161,8 @@ def _is_small(blob: Blob | None) -> bool:
     return max(blob.width, blob.height) <= SMALL_SIDE and blob.height <= 1.4 * blob.width
 
 
-def _geometry_words(entry: Entry) -> str:
+def geometry_words(entry: Entry) -> str:
+    """Where the entry is, in numbers."""
     geometry = entry.geometry or {}
     if box := geometry.get("bbox"):
         return f"x {box['xmin']:.6g} – {box['xmax']:.6g}, y {box['ymin']:.6g} – {box['ymax']:.6g}"
@@ -185,7 +186,7 @@ def _rows(entries: list[Entry], labels: list[LabelWords]) -> list[EntryRow]:
     rows: list[EntryRow] = []
     spent = 0
     for position, entry in ranked(entries)[:MOST_ROWS]:
-        label, geometry = cut(entry.label, LONGEST_LABEL), _geometry_words(entry)
+        label, geometry = cut(entry.label, LONGEST_LABEL), geometry_words(entry)
         spent += len(label.encode()) + len(geometry)
         if spent > MOST_ROW_BYTES:
             break

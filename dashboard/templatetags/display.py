@@ -22,31 +22,9 @@ def grouped(number: int) -> str:
 
 
 @register.filter
-def exact(number: float) -> str:
-    """The number as scripts and attributes read it, whatever the language."""
-    return f"{number:.6g}"
-
-
-@register.filter
 def series(label: str) -> int:
     """The number of the label's colour."""
     return series_of(label)
-
-
-@register.simple_tag(takes_context=True)
-def sending_code(context: template.Context, model: RegisteredModel | None) -> str:
-    """The SDK's lines that send a first inference of that model."""
-    return sending_words(base_url(context["request"]), model)
-
-
-@register.simple_tag(takes_context=True)
-def up_address(context: template.Context) -> str:
-    """The page of the model that an address of something of a model's names; empty for others."""
-    request = context.get("request")
-    parts = request.path.split("/") if request else []
-    if len(parts) < 5 or parts[1] != "models" or not parts[2]:
-        return ""
-    return reverse("dashboard:inferences", args=[parts[2]])
 
 
 @register.filter
@@ -85,3 +63,25 @@ def ago(moment: datetime) -> str:
             count = int(seconds // unit)
             return f"{count} {name}{'s' if count != 1 else ''} ago"
     return f"{moment:%Y-%m-%d}"
+
+
+@register.filter
+def exact(number: float) -> str:
+    """The number as scripts and attributes read it, whatever the language."""
+    return f"{number:.6g}"
+
+
+@register.simple_tag(takes_context=True)
+def sending_code(context: template.Context, model: RegisteredModel | None) -> str:
+    """The SDK's lines that send a first inference of that model."""
+    return sending_words(base_url(context["request"]), model)
+
+
+@register.simple_tag(takes_context=True)
+def up_address(context: template.Context) -> str:
+    """The page of the model that an address of something of a model's names; empty for others."""
+    request = context.get("request")
+    parts = request.path.split("/") if request else []
+    if len(parts) < 5 or parts[1] != "models" or not parts[2]:
+        return ""
+    return reverse("dashboard:inferences", args=[parts[2]])

@@ -1,21 +1,13 @@
-// Buttons that copy the text of an element. Without the clipboard (a page that is not secure) it is selected.
+// Buttons that copy what stands elsewhere on the page; hidden where the browser can't.
 (() => {
-  const copy = async (button) => {
-    const source = document.getElementById(button.dataset.copy);
-    const words = button.firstChild;
-    const before = words.data;
-    try {
-      await navigator.clipboard.writeText(source.textContent);
-      words.data = "Copied";
-    } catch {
-      getSelection().selectAllChildren(source);
-      words.data = "Selected";
-    }
-    setTimeout(() => { words.data = before; }, 2000);
-  };
-  document.addEventListener("click", (event) => {
-    const button = event.target.closest("[data-copy]");
-    if (button) copy(button);
-  });
-  for (const button of document.querySelectorAll("[data-copy]")) button.hidden = false;
+  if (!navigator.clipboard) return;
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    button.hidden = false;
+    const words = button.innerHTML;
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+      button.textContent = "Copied";
+      setTimeout(() => { button.innerHTML = words; }, 2000);
+    });
+  }
 })();

@@ -16,9 +16,9 @@
     }
   }, { rootMargin: "200px" });
 
-  const watch = (part) => {
-    for (const tile of part.querySelectorAll("[data-excerpt]")) seen.observe(tile);
+  const watch = (root) => {
+    for (const tile of root.querySelectorAll("[data-excerpt]")) seen.observe(tile);
   };
-  document.addEventListener("htmx:load", (event) => watch(event.target));
   watch(document);
+  document.addEventListener("htmx:load", (event) => watch(event.detail.elt));
 })();

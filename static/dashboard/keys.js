@@ -2,6 +2,9 @@
 // x selects, u goes up to the list. The help turns them off.
 (() => {
   let current = -1;
+  document.addEventListener("htmx:afterSettle", (event) => {
+    if (event.detail.target?.id === "explore") current = -1;
+  });
   const items = () => [...document.querySelectorAll("[data-item]")];
   const areOn = () => {
     try { return localStorage.getItem("keys") !== "off"; } catch { return true; }
@@ -30,7 +33,7 @@
     "/": focusFilter,
     j: () => move(1),
     k: () => move(-1),
-    x: () => document.querySelector("[data-item].is-current [data-select]")?.click(),
+    x: () => document.querySelector("[data-item].is-current input[type=checkbox]")?.click(),
     u: () => document.querySelector("[data-up]")?.click(),
   };
 
