@@ -22,7 +22,7 @@ POINTS_OF_ALL = 12_000
 PATHS_BYTES = 130_000
 MOST_RUNS = 20_000
 MOST_WORDS = 16
-LONGEST_WORDS = 40
+LONGEST_WORDS = 28
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def overlay(
                 series=series_of(entry.label),
                 left=_percent(x, width),
                 top=_percent(y, height),
-                anchor="end" if x > 0.7 * width else "start",
+                anchor="end" if x > 0.55 * width else "start",
                 position=position,
                 score=entry.score,
             )

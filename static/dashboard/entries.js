@@ -16,14 +16,14 @@
     const [label, score] = [row.cells[1].textContent.trim(), row.cells[2].textContent.trim()];
     return score === "–" ? label : `${label} ${score}`;
   };
-  const short = (text) => (text.length > 40 ? `${text.slice(0, 39)}…` : text);
+  const short = (text) => (text.length > 28 ? `${text.slice(0, 27)}…` : text);
   const write = (position) => {
     const shape = shapes.get(position);
     const row = rowOf.get(position);
     if (!written || !shape || !row || wordsOf.has(position)) return;
     const box = shape.getBBox();
     const whole = shape.ownerSVGElement.viewBox.baseVal;
-    const isRight = box.x > 0.7 * whole.width;
+    const isRight = box.x > 0.55 * whole.width;
     const text = document.createElementNS("http://www.w3.org/2000/svg", "text");
     text.textContent = short(spoken(row));
     const at = (part, all) => `${Math.max(0, Math.min(97, (100 * part) / all))}%`;

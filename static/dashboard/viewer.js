@@ -8,7 +8,9 @@
   const words = viewer.querySelector("[data-zoom-words]");
   const whole = Number(image.getAttribute("width"));
   const STEP = 1.25;
+  const TALLEST = 0.72;
   let fitted = 0;
+  let lowest = 0;
   let zoom = 1;
 
   const sharpen = () => {
@@ -24,6 +26,7 @@
   const zoomTo = (wanted, x = stage.clientWidth / 2, y = stage.clientHeight / 2) => {
     if (zoom === 1) {
       fitted = image.getBoundingClientRect().width;
+      lowest = stage.getBoundingClientRect().height;
       if (!fitted) return;
     }
     const most = Math.max(8, (4 * whole) / fitted);
@@ -37,8 +40,10 @@
       stage.style.removeProperty("height");
       figure.style.removeProperty("width");
     } else {
-      if (!stage.style.height) stage.style.height = `${frame.height}px`;
       figure.style.width = `${fitted * zoom}px`;
+      // A picture that is wide and low gets more room as it grows.
+      const room = Math.min(TALLEST * innerHeight, (before.height * fitted * zoom) / before.width + 32);
+      stage.style.height = `${Math.max(lowest, room)}px`;
     }
     stage.classList.toggle("is-zoomed", zoom > 1);
     const after = figure.getBoundingClientRect();
@@ -95,5 +100,9 @@
     stage.addEventListener("pointermove", move);
     stage.addEventListener("lostpointercapture", end, { once: true });
   });
-  addEventListener("resize", () => { if (zoom > 1) zoomTo(1); });
+  let across = innerWidth; // a phone's bars change the height alone
+  addEventListener("resize", () => {
+    if (zoom > 1 && innerWidth !== across) zoomTo(1);
+    across = innerWidth;
+  });
 })();
