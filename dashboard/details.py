@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dashboard.cards import LabelWords, blobs_of, is_crisp, label_words, picture_url
 from dashboard.overlays import Overlay, cut, overlay, ranked, score_words, series_of
 from dashboard.pictures import LARGE, SIZES, large_box
-from dashboard.tree import EmbeddingSummary, Node, embedding_summary, tree
+from dashboard.tree import Budget, EmbeddingSummary, Node, embedding_summary, tree
 from inference_store import blobs
 from inference_store.contract.entries import Entry
 from inference_store.contract.errors import Refusal
@@ -23,16 +23,17 @@ MOST_ROW_BYTES = 60_000
 """Of the labels and geometries listed: a page of many entries stays a page."""
 MOST_TOGGLES = 24
 LONGEST_LABEL = 60
-LONGEST_EDITED = 2_000
+LONGEST_VALUE = LONGEST_EDITED = 2_000
+MOST_METADATA, MOST_VALUE_BYTES = 200, 40_000
 WIDE_VALUE = 32
 SMALL_SIDE = 800
-RAW_CHARACTERS = 20_000
+RAW_CHARACTERS = 8_000
 TYPES = ("string", "int", "float", "json")
 
 
 @dataclass(frozen=True)
 class EntryRow:
-    """An entry. `toggle` is the number of what shows and hides it; `bar` is its score in percent."""
+    """An entry. `toggle` is the number of what shows and hides it; `bar` is its score in twentieths."""
 
     position: int
     label: str
@@ -40,7 +41,7 @@ class EntryRow:
     series: int
     score: float | None
     score_words: str
-    bar: float | None
+    bar: int | None
     geometry: str
 
 
@@ -67,6 +68,7 @@ class MetadataRow:
     key: str
     value: str
     node: Node | None
+    is_cut: bool = False
 
     @property
     def is_wide(self) -> bool:
@@ -75,7 +77,7 @@ class MetadataRow:
     @property
     def is_short(self) -> bool:
         """Whether the page holds it twice, to be edited."""
-        return len(self.value) <= LONGEST_EDITED
+        return not self.is_cut and len(self.value) <= LONGEST_EDITED
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ class Detail:
     entry_count: int
     hidden_rows: int
     metadata: list[tuple[str, list[MetadataRow]]]
+    hidden_metadata: int
     spot: Spot | None
     embedding: EmbeddingSummary | None
     raw: str
@@ -199,7 +202,7 @@ def _rows(entries: list[Entry], labels: list[LabelWords]) -> list[EntryRow]:
                 series=series_of(entry.label),
                 score=score,
                 score_words=score_words(score),
-                bar=round(100 * score) if score is not None and 0 <= score <= 1 else None,
+                bar=round(20 * score) if score is not None and 0 <= score <= 1 else None,
                 geometry=geometry,
             )
         )
@@ -230,9 +233,13 @@ def _scores(rows: list[EntryRow]) -> ScoreRange | None:
 def _metadata(items: list[Metadata]) -> list[tuple[str, list[MetadataRow]]]:
     """Rows by type, in the order people read them."""
     found: dict[str, list[MetadataRow]] = {type_: [] for type_ in TYPES}
+    budget, left = Budget(), MOST_VALUE_BYTES
     for item in items:
-        node = tree(item.value) if item.type == "json" else None
-        found.setdefault(item.type, []).append(MetadataRow(item.key, item.value, node))
+        node = tree(item.value, budget) if item.type == "json" else None
+        # Where all together are long, each shows its beginning.
+        value = item.value if node else cut(item.value, LONGEST_VALUE if left > 0 else WIDE_VALUE)
+        left -= len(value.encode()) if not node else 0
+        found.setdefault(item.type, []).append(MetadataRow(item.key, value, node, value != item.value))
     return [(type_, rows) for type_, rows in found.items() if rows]
 
 
@@ -270,7 +277,8 @@ def detail_of(model: RegisteredModel, inference: Inference) -> Detail:
         rows=rows,
         entry_count=len(entries),
         hidden_rows=len(entries) - len(rows),
-        metadata=_metadata(inference.metadata or []),
+        metadata=_metadata((inference.metadata or [])[:MOST_METADATA]),
+        hidden_metadata=max(0, len(inference.metadata or []) - MOST_METADATA),
         spot=_spot(inference),
         embedding=embedding_summary(vector) if vector else None,
         raw=raw[:RAW_CHARACTERS],

@@ -10,7 +10,7 @@ import pytest
 from dashboard.overlays import overlay
 from inference_store.contract.entries import Entry
 from inference_store.contract.enums import TaskType
-from tests.dashboard.conftest import box, store_seen
+from tests.dashboard.conftest import box, picture_bytes, store_seen
 from tests.making import make_model, make_request, store
 
 URL = "/models/detector/inferences/one/"
@@ -103,7 +103,28 @@ def test_deep_and_wide_json_is_bounded(page, detector):
     store_seen(detector, "one", metadata=[("deep", "json", deep), ("wide", "json", wide)])
     text = page(URL).content.decode()
     assert text.count("<details") < 100
-    assert "3000 more" in text
+    assert re.search(r"3,?5\d\d more", text)
+
+
+def test_long_metadata_is_bounded(page, detector):
+    metadata = [(f"key-{number:03}", "string", "ü" * 9_000) for number in range(240)]
+    metadata += [("tree", "json", json.dumps({"text": "x" * 9_000}))]
+    store_seen(detector, "one", metadata=metadata)
+    content = page(URL).content
+    assert len(content) < 200_000
+    text = content.decode()
+    assert "41 more are not listed" in text
+    assert text.count("The beginning only") == 200
+
+
+@pytest.mark.parametrize("label", ["kestrel", "طائر الباشق الجارح الكبير " * 9, "🦅" * 300])
+def test_many_entries_leave_the_page_light(label, page, detector):
+    entries = [box(f"{label} {number}", number / 500) for number in range(500)]
+    entries += [{"label": "mask", "score": 0.99, "xmin": 1, "ymin": 1, "xmax": 2, "ymax": 2}]
+    store_seen(detector, "one", entries=entries, content=picture_bytes(1_200, 900))
+    content = page(URL).content
+    assert len(content) < 250_000
+    assert b"501" in content
 
 
 @pytest.mark.parametrize("content", [b"plain words", "grüße\n\tيمين".encode(), b"<script>alert(1)</script>"])
