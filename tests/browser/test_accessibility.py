@@ -47,8 +47,10 @@ PAGES = {
         f"{DETECTOR}?view=table&label=owl&minimum_score=0.1",
         f"{DETECTOR}?label=none",
         f"{DETECTOR}?minimum_score=high",
+        f"{DETECTOR}?view=map",
         "/models/empty/",
     ],
+    "charts": [f"{DETECTOR}charts/?label=owl"],
     "inference": [
         f"{DETECTOR}inferences/i-59/?label=owl",
         f"{DETECTOR}inferences/crowd/",
@@ -68,6 +70,10 @@ LOGGED_OUT = {"login": ["/login/"], "help": ["/help/"]}
 OTHERS = {
     "logout": "posts",
     "thumbnail": "a picture",
+    "chart": "a fragment of the charts",
+    "narrow": "leads on to the results",
+    "map_cells": "a fragment of the map",
+    "map_circle": "leads on to the results",
     "excerpt": "plain text",
     "download": "leads to the input's bytes",
     "put_metadata": "posts; what is wrong comes back as the inference's page",
@@ -147,7 +153,7 @@ def seen(birds):
 
 
 LOADED = """() => performance.getEntriesByType("resource")
-  .filter(each => each.initiatorType !== "img")
+  .filter(each => !["img", "image"].includes(each.initiatorType))
   .map(each => [new URL(each.name).pathname, each.decodedBodySize])"""
 
 
