@@ -49,7 +49,7 @@ class Card:
     cells: list[str]
 
 
-def picture_url(model_id: str, inference: Inference, size: int) -> str:
+def picture_url(model_id: str, inference: Inference, size: int | str) -> str:
     """The thumbnail's address, which changes with the input, so that it can be cached for ever."""
     path = reverse("dashboard:thumbnail", args=[model_id, inference.inference_id])
     return f"{path}?size={size}&v={version_of(inference.data_storage_key or '')}"

@@ -1,11 +1,13 @@
 """An inference's page: its input, what the model said about it, and what is known besides."""
 
 import codecs
+import math
 from dataclasses import dataclass
 
 from dashboard.cards import LabelWords, blobs_of, is_crisp, label_words, picture_url
-from dashboard.overlays import Overlay, overlay, score_words, series_of
-from dashboard.tree import EmbeddingSummary, Node, embedding_summary, tree
+from dashboard.overlays import Overlay, cut, overlay, ranked, score_words, series_of
+from dashboard.pictures import LARGE, SIZES, large_box
+from dashboard.tree import Budget, EmbeddingSummary, Node, embedding_summary, tree
 from inference_store import blobs
 from inference_store.contract.entries import Entry
 from inference_store.contract.errors import Refusal
@@ -17,19 +19,48 @@ from inference_store.query.entries import entries_of
 TEXT_BYTES = 64 * 1024
 EXCERPT_CHARACTERS = 280
 MOST_ROWS = 500
+MOST_ROW_BYTES = 60_000
+"""Of the labels and geometries listed: a page of many entries stays a page."""
+MOST_TOGGLES = 24
+LONGEST_LABEL = 60
+LONGEST_VALUE = LONGEST_EDITED = 2_000
+MOST_METADATA, MOST_VALUE_BYTES = 200, 40_000
+WIDE_VALUE = 32
 SMALL_SIDE = 800
-RAW_CHARACTERS = 20_000
+RAW_CHARACTERS = 8_000
 TYPES = ("string", "int", "float", "json")
 
 
 @dataclass(frozen=True)
 class EntryRow:
+    """An entry. `toggle` is the number of what shows and hides it; `bar` is its score in twentieths."""
+
     position: int
     label: str
+    toggle: int
     series: int
-    score: str
-    bar: float | None
+    score: float | None
+    score_words: str
+    bar: int | None
     geometry: str
+
+
+@dataclass(frozen=True)
+class Toggle:
+    """What shows and hides the entries of one label, or of all the others together."""
+
+    words: str
+    series: int
+    count: int
+
+
+@dataclass(frozen=True)
+class ScoreRange:
+    """What the slider goes through."""
+
+    low: float
+    high: float
+    step: float
 
 
 @dataclass(frozen=True)
@@ -37,6 +68,24 @@ class MetadataRow:
     key: str
     value: str
     node: Node | None
+    is_cut: bool = False
+
+    @property
+    def is_wide(self) -> bool:
+        return self.node is not None or len(self.value) > WIDE_VALUE
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the page holds it twice, to be edited."""
+        return not self.is_cut and len(self.value) <= LONGEST_EDITED
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A place on a map of the whole earth, 360 by 180."""
+
+    x: float
+    y: float
 
 
 @dataclass(frozen=True)
@@ -45,15 +94,22 @@ class Detail:
 
     blob: Blob | None
     picture: str
+    large_picture: str
+    large_width: int
     is_crisp: bool
     is_small: bool
     text: str | None
     text_is_cut: bool
     overlay: Overlay | None
     labels: list[LabelWords]
+    toggles: list[Toggle]
+    scores: ScoreRange | None
     rows: list[EntryRow]
+    entry_count: int
     hidden_rows: int
     metadata: list[tuple[str, list[MetadataRow]]]
+    hidden_metadata: int
+    spot: Spot | None
     embedding: EmbeddingSummary | None
     raw: str
     raw_is_cut: bool
@@ -96,6 +152,11 @@ def excerpt_of(inference: Inference) -> str | None:
     return text if len(text) <= EXCERPT_CHARACTERS else text[:EXCERPT_CHARACTERS].rstrip() + "…"
 
 
+def _has_more_pixels(size: tuple[int | None, int | None]) -> bool:
+    """Whether looking closely shows more than the page's picture does."""
+    return bool(size[0] and size[1] and max(size[0], size[1]) > SIZES[-1])
+
+
 def _is_small(blob: Blob | None) -> bool:
     """A picture with room to be enlarged: small, and not much higher than wide."""
     if blob is None or not blob.width or not blob.height:
@@ -122,27 +183,69 @@ def geometry_words(entry: Entry) -> str:
     return ""
 
 
-def _rows(entries: list[Entry]) -> list[EntryRow]:
-    return [
-        EntryRow(
-            position,
-            entry.label,
-            series_of(entry.label),
-            score_words(entry.score),
-            round(100 * entry.score, 1) if entry.score is not None and 0 <= entry.score <= 1 else None,
-            geometry_words(entry),
+def _rows(entries: list[Entry], labels: list[LabelWords]) -> list[EntryRow]:
+    """Best score first, as far as a page can hold them."""
+    toggles = {each.label: number for number, each in enumerate(labels[: MOST_TOGGLES - 1])}
+    rows: list[EntryRow] = []
+    spent = 0
+    for position, entry in ranked(entries)[:MOST_ROWS]:
+        label, geometry = cut(entry.label, LONGEST_LABEL), geometry_words(entry)
+        spent += len(label.encode()) + len(geometry)
+        if spent > MOST_ROW_BYTES:
+            break
+        score = entry.score
+        rows.append(
+            EntryRow(
+                position=position,
+                label=label,
+                toggle=toggles.get(entry.label, MOST_TOGGLES - 1),
+                series=series_of(entry.label),
+                score=score,
+                score_words=score_words(score),
+                bar=round(20 * score) if score is not None and 0 <= score <= 1 else None,
+                geometry=geometry,
+            )
         )
-        for position, entry in enumerate(entries)
-    ]
+    return rows
+
+
+def _toggles(labels: list[LabelWords]) -> list[Toggle]:
+    """One a label; the last is of all the others where there are more."""
+    alone = labels if len(labels) <= MOST_TOGGLES else labels[: MOST_TOGGLES - 1]
+    toggles = [Toggle(cut(each.label, LONGEST_LABEL), each.series, each.count) for each in alone]
+    if others := labels[len(alone) :]:
+        toggles.append(Toggle(f"{len(others):,} other labels", 0, sum(each.count for each in others)))
+    return toggles
+
+
+def _scores(rows: list[EntryRow]) -> ScoreRange | None:
+    """0 to 1 where scores lie there, else from the lowest to the highest; None where there is no choice."""
+    scores = [row.score for row in rows if row.score is not None]
+    if len(set(scores)) < 2:
+        return None
+    low, high = min(0.0, *scores), max(1.0, *scores)
+    if low < 0 or high > 1:
+        low, high = min(scores), max(scores)
+    step = 10.0 ** math.floor(math.log10((high - low) / 100)) if high - low > 0 else 1.0
+    return ScoreRange(math.floor(low / step) * step, high, step)
 
 
 def _metadata(items: list[Metadata]) -> list[tuple[str, list[MetadataRow]]]:
     """Rows by type, in the order people read them."""
     found: dict[str, list[MetadataRow]] = {type_: [] for type_ in TYPES}
+    budget, left = Budget(), MOST_VALUE_BYTES
     for item in items:
-        node = tree(item.value) if item.type == "json" else None
-        found.setdefault(item.type, []).append(MetadataRow(item.key, item.value, node))
+        node = tree(item.value, budget) if item.type == "json" else None
+        # Where all together are long, each shows its beginning.
+        value = item.value if node else cut(item.value, LONGEST_VALUE if left > 0 else WIDE_VALUE)
+        left -= len(value.encode()) if not node else 0
+        found.setdefault(item.type, []).append(MetadataRow(item.key, value, node, value != item.value))
     return [(type_, rows) for type_, rows in found.items() if rows]
+
+
+def _spot(inference: Inference) -> Spot | None:
+    at = inference.data_coordinates
+    return Spot(round(at.longitude + 180, 2), round(90 - at.latitude, 2)) if at else None
 
 
 def detail_of(model: RegisteredModel, inference: Inference) -> Detail:
@@ -151,23 +254,32 @@ def detail_of(model: RegisteredModel, inference: Inference) -> Detail:
     entries = entries_of(model, [inference.inference_id])[inference.inference_id]
     size = (blob.width, blob.height) if blob else (None, None)
     is_picture = bool(size[0] and size[1])
+    large = large_box(size[0], size[1]) if size[0] and size[1] else (0, 0)
     content = None if is_picture else _bytes_of(inference, TEXT_BYTES + 1)
     is_cut = content is not None and len(content) > TEXT_BYTES
-    ranked = sorted(_rows(entries), key=lambda row: -(entries[row.position].score or 0))
+    labels = label_words(entries)
+    rows = _rows(entries, labels)
     vector = inference.structured_embedding if model.embedding_size else None
     raw = inference.data or ""
     return Detail(
         blob=blob,
-        picture=picture_url(model.model_id, inference, 1600) if is_picture else "",
+        picture=picture_url(model.model_id, inference, SIZES[-1]) if is_picture else "",
+        large_picture=picture_url(model.model_id, inference, LARGE) if _has_more_pixels(size) else "",
+        large_width=large[0],
         is_crisp=is_crisp(blob),
         is_small=_is_small(blob),
         text=text_of(content[:TEXT_BYTES], is_cut) if content is not None else None,
         text_is_cut=is_cut,
-        overlay=overlay(entries, *size),
-        labels=label_words(entries),
-        rows=ranked[:MOST_ROWS],
-        hidden_rows=max(0, len(entries) - MOST_ROWS),
-        metadata=_metadata(inference.metadata or []),
+        overlay=overlay(entries, *size, most_shapes=len(rows)),
+        labels=labels,
+        toggles=_toggles(labels),
+        scores=_scores(rows),
+        rows=rows,
+        entry_count=len(entries),
+        hidden_rows=len(entries) - len(rows),
+        metadata=_metadata((inference.metadata or [])[:MOST_METADATA]),
+        hidden_metadata=max(0, len(inference.metadata or []) - MOST_METADATA),
+        spot=_spot(inference),
         embedding=embedding_summary(vector) if vector else None,
         raw=raw[:RAW_CHARACTERS],
         raw_is_cut=len(raw) > RAW_CHARACTERS,

@@ -6,11 +6,13 @@ from typing import Any
 from django import forms
 from pydantic import ValidationError
 
+from dashboard.details import TYPES
 from inference_store.archive import WRITERS
-from inference_store.contract.enums import DeleteAction, ExportFormat
+from inference_store.contract.enums import DeleteAction, ExportFormat, MetadataType
 from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import BaseInferenceFilter, DeconstructedInferenceFilter
 from inference_store.contract.jobs import KEPT_FOR_EVER, NewExportTaskRequest, NewRetentionPolicyRequest
+from inference_store.contract.metadata import NewExtendedMetadataRequest
 from inference_store.models import RegisteredModel
 
 NOTHING = BaseInferenceFilter(deconstructed_inference_filter=DeconstructedInferenceFilter(labels=[]))
@@ -152,6 +154,31 @@ def policy_errors(error: ValidationError) -> dict[str, str]:
         name = str(problem["loc"][0]) if problem["loc"] else "maximum_blob_age"
         found[name] = message if not problem["loc"] else f"{message} hours"
     return found
+
+
+class MetadataForm(forms.Form):
+    """A metadata value of an inference. The contract says what a key and a value of the type can be."""
+
+    key = forms.CharField(strip=False, error_messages={"required": "Name the key."})
+    type = forms.ChoiceField(choices=[(type_, type_) for type_ in TYPES])
+    value = forms.CharField(strip=False, required=False)
+
+    asked: NewExtendedMetadataRequest | None = None
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if self.errors:
+            return cleaned
+        if cleaned["type"] in (MetadataType.INT.value, MetadataType.FLOAT.value):
+            cleaned["value"] = cleaned["value"].strip()
+        try:
+            self.asked = NewExtendedMetadataRequest.model_validate(cleaned)
+        except ValidationError as error:
+            for problem in error.errors(include_url=False, include_context=False, include_input=False):
+                # The one rule over two fields is about the value: whether it is one of its type.
+                name = str(problem["loc"][0]) if problem["loc"] else "value"
+                self.add_error(name, problem["msg"].removeprefix("Value error, "))
+        return cleaned
 
 
 class ConfirmForm(forms.Form):

@@ -9,18 +9,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from inference_store.archive.contours import contours_of
 from inference_store.contract.entries import Entry
 from inference_store.contract.geometry import oriented_corners, run_lengths
 
 SERIES = 8
 """Colours to tell labels apart; the style sheet has as many `series-…` classes."""
 SHAPES_OF_A_CARD, POINTS_OF_A_CARD = 40, 60
-SHAPES_OF_A_PAGE, POINTS_OF_A_PAGE = 1_000, 2_000
+SHAPES_OF_A_PAGE, POINTS_OF_A_PAGE = 500, 2_000
+POINTS_OF_ALL = 12_000
+"""Of the shapes of one picture together: each is drawn more coarsely where there are many."""
+PATHS_BYTES = 130_000
 MOST_RUNS, RUNS_OF_A_CARD = 20_000, 2_500
 MASKS_OF_A_CARD, CELLS_OF_A_CARD = 4, 48
 PATHS_OF_A_PAGE, AROUND_A_PATH = 60_000, 44
 """Characters of all shapes in a list: its cards share them, so that a page stays light."""
 MOST_WORDS = 16
+LONGEST_WORDS = 28
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,16 @@ def words_of(entry: Entry) -> str:
     return f"{entry.label} {score_words(entry.score)}".strip()
 
 
+def cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def ranked(entries: list[Entry]) -> list[tuple[int, Entry]]:
+    """Best score first, each with its position; those without one last."""
+    numbered = list(enumerate(entries))
+    return sorted(numbered, key=lambda each: -(each[1].score if each[1].score is not None else -math.inf))
+
+
 def _number(value: float) -> str:
     """Short, and never in a notation that SVG does not read."""
     return f"{max(-1e7, min(1e7, value)):.2f}".rstrip("0").rstrip(".")
@@ -116,15 +131,22 @@ def mask_strips(rle: dict[str, Any], most_runs: int) -> list[tuple[int, int, int
     return strips
 
 
-def _mask(rle: dict[str, Any], width: int, height: int) -> str:
-    """The mask as one path scaled to the picture."""
+def _mask(rle: dict[str, Any], width: int, height: int, most_points: int) -> list[list[tuple[float, float]]]:
+    """The mask's rings, scaled to the picture; none where its run lengths are no mask, or too many."""
     rows, columns = rle["size"]
+    try:
+        rings = contours_of(rle, MOST_RUNS)
+    except ValueError:
+        return []
     across, down = width / columns, height / rows
-    return "".join(
-        f"M{_number(column * across)} {_number(row * down)}h{_number(across)}"
-        f"v{_number(part * down)}h-{_number(across)}z"
-        for column, row, part in mask_strips(rle, MOST_RUNS)
-    )
+    points = sum(map(len, rings))
+    # Rings too small to be seen in so few points are left out.
+    step = max(1, math.ceil(points / most_points))
+    return [
+        [(point["x"] * across, point["y"] * down) for point in ring[::step]]
+        for ring in rings
+        if len(ring) >= min(3 * step, max(map(len, rings)))
+    ]
 
 
 def _coarse_mask(rle: dict[str, Any], width: int, height: int) -> str:
@@ -156,9 +178,11 @@ def _drawn(
 ) -> tuple[str, tuple[float, float]] | None:
     """The path, and the corner where its words stand."""
     if "rle" in geometry:
-        path = (_coarse_mask if is_coarse else _mask)(geometry["rle"], width, height)
-        return (path, (0.0, 0.0)) if path else None
-    if "bbox" in geometry:
+        if is_coarse:
+            path = _coarse_mask(geometry["rle"], width, height)
+            return (path, (0.0, 0.0)) if path else None
+        rings = _mask(geometry["rle"], width, height, most_points)
+    elif "bbox" in geometry:
         rings = _box(geometry["bbox"])
     elif "oriented_bbox" in geometry:
         rings = [oriented_corners(geometry["oriented_bbox"], width, height)]
@@ -188,32 +212,34 @@ def overlay(
     """
     if not width or not height:
         return None
-    placed = [(position, entry) for position, entry in enumerate(entries) if entry.geometry]
-    placed.sort(key=lambda each: -(each[1].score if each[1].score is not None else math.inf))
-    shapes = []
-    hidden, length = max(0, len(placed) - most_shapes), 0
-    is_coarse, masks = most_path is not None, 0
-    for position, entry in placed[:most_shapes]:
-        masks += "rle" in (entry.geometry or {})
-        if is_coarse and masks > MASKS_OF_A_CARD and "rle" in (entry.geometry or {}):
+    is_coarse, most_path = most_path is not None, PATHS_BYTES if most_path is None else most_path
+    best = [(position, entry) for position, entry in ranked(entries)[:most_shapes] if entry.geometry]
+    most_points = min(most_points, max(8, POINTS_OF_ALL // max(1, len(best))))
+    shapes: list[Shape] = []
+    masks, length, hidden = 0, 0, sum(1 for entry in entries if entry.geometry) - len(best)
+    for position, entry in best:
+        is_mask = "rle" in (entry.geometry or {})
+        masks += is_mask
+        if is_coarse and is_mask and masks > MASKS_OF_A_CARD:
             hidden += 1
             continue
         drawn = _drawn(entry.geometry or {}, width, height, most_points, is_coarse)
         if drawn is None:
             continue
         path, (x, y) = drawn
-        if most_path is not None and length + len(path) + AROUND_A_PATH > most_path:
+        # A page draws one at least.
+        if length + len(path) + AROUND_A_PATH > most_path and (is_coarse or shapes):
             hidden += 1
             continue
         length += len(path) + AROUND_A_PATH
         shapes.append(
             Shape(
                 path=path,
-                words=words_of(entry),
+                words=cut(words_of(entry), LONGEST_WORDS),
                 series=series_of(entry.label),
                 left=_percent(x, width),
                 top=_percent(y, height),
-                anchor="end" if x > 0.7 * width else "start",
+                anchor="end" if x > 0.55 * width else "start",
                 position=position,
                 score=entry.score,
             )

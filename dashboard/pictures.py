@@ -4,8 +4,10 @@ Everything is re-encoded: what leaves here is a PNG or WebP of our own making, n
 """
 
 import io
+import math
 import threading
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import BinaryIO, cast
@@ -13,6 +15,10 @@ from typing import BinaryIO, cast
 from PIL import Image, ImageDraw
 
 SIZES = (320, 1600)
+LARGE = "large"
+"""The size of what is looked at closely: as it is, within these bounds."""
+LARGE_PIXELS_SHOWN = 8_000_000
+LARGE_SIDE_SHOWN = 16_000
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
 MOST_PIXELS = 64_000_000
 MOST_PROGRESSIVE_PIXELS = 24_000_000
@@ -61,28 +67,45 @@ def _shown(image: Image.Image) -> Image.Image:
     return image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB")
 
 
-def _small(image: Image.Image, size: int) -> Picture:
-    image.draft(None, (size, size))  # a JPEG is decoded at an eighth where that suffices
+def _made(image: Image.Image, box: tuple[int, int]) -> Picture:
+    image.draft(None, box)  # a JPEG is decoded at an eighth where that suffices
     shown = _shown(image)
-    shown.thumbnail((size, size), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    shown.thumbnail(box, Image.Resampling.LANCZOS, reducing_gap=2.0)
     buffer = io.BytesIO()
     if max(shown.size) <= CRISP_SIDE:
         shown.save(buffer, "PNG")
         return Picture(buffer.getvalue(), "image/png")
-    shown.save(buffer, "WEBP", quality=82, method=2)
+    shown.save(buffer, "WEBP", quality=82, method=2 if max(box) <= max(SIZES) else 0)
     return Picture(buffer.getvalue(), "image/webp")
 
 
 def small_picture(source: BinaryIO, size: int, byte_count: int | None = None) -> Picture:
     """The picture at most `size` pixels wide and high; a placeholder for what can't be shown."""
+    return _picture(source, lambda image: (size, size), byte_count)
+
+
+def large_picture(source: BinaryIO, byte_count: int | None = None) -> Picture:
+    """The picture as it is, or as large as is bounded for one that is looked at closely."""
+    return _picture(source, lambda image: large_box(*image.size), byte_count)
+
+
+def large_box(width: int, height: int) -> tuple[int, int]:
+    """How large a picture is shown when looked at closely."""
+    scale = min(1.0, math.sqrt(LARGE_PIXELS_SHOWN / (width * height)), LARGE_SIDE_SHOWN / max(width, height))
+    return max(1, int(width * scale)), max(1, int(height * scale))
+
+
+def _picture(
+    source: BinaryIO, box_of: Callable[[Image.Image], tuple[int, int]], byte_count: int | None
+) -> Picture:
     if (byte_count or 0) > MOST_BYTES:
         return placeholder()
     try:
         with _open(source) as image:
             if image.width * image.height <= LARGE_PIXELS:
-                return _small(image, size)
+                return _made(image, box_of(image))
             with _large:
-                return _small(image, size)
+                return _made(image, box_of(image))
     except Exception:  # noqa: BLE001  (Pillow's decoders raise anything on hostile bytes)
         return placeholder()
 

@@ -5,8 +5,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-MOST_NODES = 2_000
+MOST_NODES = 1_500
 DEEPEST = 30
+LONGEST_SCALAR = 300
 SPARK_BARS = 64
 
 
@@ -22,16 +23,19 @@ class Node:
 
 
 @dataclass
-class _Budget:
+class Budget:
+    """How many more nodes a page can hold."""
+
     left: int = MOST_NODES
 
 
 def _scalar(name: str, value: Any) -> Node:
     kind = {str: "string", bool: "literal", type(None): "literal"}.get(type(value), "number")
-    return Node(name, kind, json.dumps(value, ensure_ascii=False))
+    words = json.dumps(value, ensure_ascii=False)
+    return Node(name, kind, words if len(words) <= LONGEST_SCALAR else words[: LONGEST_SCALAR - 1] + "…")
 
 
-def _node(name: str, value: Any, depth: int, budget: _Budget) -> Node:
+def _node(name: str, value: Any, depth: int, budget: Budget) -> Node:
     if not isinstance(value, dict | list):
         return _scalar(name, value)
     pairs = list(value.items()) if isinstance(value, dict) else list(enumerate(value))
@@ -46,10 +50,10 @@ def _node(name: str, value: Any, depth: int, budget: _Budget) -> Node:
     return node
 
 
-def tree(text: str) -> Node | None:
-    """The JSON that `text` spells, at most so many nodes and so deep; None where it spells none."""
+def tree(text: str, budget: Budget) -> Node | None:
+    """The JSON that `text` spells, as many nodes as are left and so deep; None where it spells none."""
     try:
-        return _node("", json.loads(text), 0, _Budget())
+        return _node("", json.loads(text), 0, budget)
     except (ValueError, RecursionError):
         return None
 

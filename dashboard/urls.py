@@ -7,6 +7,7 @@ from dashboard import (
     chart_views,
     explore_views,
     export_views,
+    inference_views,
     map_views,
     retention_views,
     saved_views,
@@ -15,8 +16,10 @@ from dashboard import (
 )
 
 app_name = "dashboard"
+INFERENCE = "models/<str:model_id>/inferences/<str:inference_id>/"
 urlpatterns = [
     path("", views.models, name="models"),
+    path("help/", views.help_page, name="help"),
     path(
         "login/",
         LoginView.as_view(template_name="dashboard/login.html", redirect_authenticated_user=True),
@@ -24,8 +27,6 @@ urlpatterns = [
     ),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("models/<str:model_id>/", views.inferences, name="inferences"),
-    path("models/<str:model_id>/inferences/<str:inference_id>/", views.inference, name="inference"),
-    path("models/<str:model_id>/inferences/<str:inference_id>/thumbnail", views.thumbnail, name="thumbnail"),
     path("models/<str:model_id>/count", explore_views.count, name="count"),
     path("models/<str:model_id>/suggestions", explore_views.suggestions, name="suggestions"),
     path("models/<str:model_id>/code", explore_views.code, name="code"),
@@ -43,13 +44,16 @@ urlpatterns = [
         )
         for change in ("rename", "share", "unshare", "delete")
     ),
-    path(
-        "models/<str:model_id>/inferences/<str:inference_id>/entries/<int:position>/crop",
-        views.crop,
-        name="crop",
-    ),
-    path("models/<str:model_id>/inferences/<str:inference_id>/excerpt", views.excerpt, name="excerpt"),
-    path("models/<str:model_id>/inferences/<str:inference_id>/input", views.download, name="download"),
+    path(INFERENCE, inference_views.inference, name="inference"),
+    path(f"{INFERENCE}thumbnail", inference_views.thumbnail, name="thumbnail"),
+    path(f"{INFERENCE}entries/<int:position>/crop", inference_views.crop, name="crop"),
+    path(f"{INFERENCE}excerpt", inference_views.excerpt, name="excerpt"),
+    path(f"{INFERENCE}input", inference_views.download, name="download"),
+    path(f"{INFERENCE}neighbours", inference_views.neighbours, name="neighbours"),
+    path(f"{INFERENCE}metadata", inference_views.put_metadata, name="put_metadata"),
+    path(f"{INFERENCE}metadata/delete", inference_views.delete_metadata, name="delete_metadata"),
+    path(f"{INFERENCE}protection", inference_views.set_protection, name="set_protection"),
+    path(f"{INFERENCE}delete", inference_views.delete_inference, name="delete_inference"),
     path("models/<str:model_id>/charts/", chart_views.charts, name="charts"),
     path("models/<str:model_id>/charts/one", chart_views.chart, name="chart"),
     path("models/<str:model_id>/charts/narrow", chart_views.narrow, name="narrow"),

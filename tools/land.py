@@ -1,4 +1,5 @@
-"""Write static/dashboard/land.json: the outlines of all land, from `land-110m.json` of npm's world-atlas.
+"""Write static/dashboard/land.json, and land.svg for small maps of the whole earth: the outlines of all land,
+from `land-110m.json` of npm's world-atlas.
 
 npm pack world-atlas@2.0.2 && tar xzf world-atlas-2.0.2.tgz
 python tools/land.py package/land-110m.json
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 TARGET = Path(__file__).parent.parent / "static/dashboard/land.json"
+PICTURE = TARGET.with_suffix(".svg")
 HUNDREDTHS = 100
 
 
@@ -55,6 +57,28 @@ def unrolled(points: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return flat
 
 
+def drawn(polygons: list[list[list[int]]]) -> str:
+    """All land on 3,600 by 1,800 as one path, to a tenth of a degree, in a grey for both themes."""
+    path = []
+    for ring in (ring for polygon in polygons for ring in polygon):
+        x, y = ring[0] + 180 * HUNDREDTHS, 90 * HUNDREDTHS - ring[1]
+        points = [(round(x / 10), round(y / 10))]
+        for dx, dy in zip(ring[2::2], ring[3::2], strict=True):
+            x, y = x + dx, y - dy
+            points.append((round(x / 10), round(y / 10)))
+        steps = [(u - r, v - t) for (r, t), (u, v) in pairwise(points) if (u, v) != (r, t)]
+        across = [x for x, _ in points]
+        # A ring that goes beyond ±180 lies in part on another turn of the earth.
+        for turn in (-3600, 0, 3600):
+            if min(across) + turn < 3600 and max(across) + turn > 0:
+                start = f"M{points[0][0] + turn} {points[0][1]}l"
+                path.append(start + " ".join(f"{u} {v}" for u, v in steps) + "z")
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 3600 1800">'
+        f'<path fill="#7d8884" fill-opacity=".45" d="{"".join(path)}"/></svg>\n'
+    )
+
+
 def main(source: str) -> None:
     topology = json.loads(Path(source).read_text())
     arcs = arcs_of(topology)
@@ -68,6 +92,7 @@ def main(source: str) -> None:
         "polygons": polygons,
     }
     TARGET.write_text(json.dumps(land, separators=(",", ":")) + "\n")
+    PICTURE.write_text(drawn(polygons))
 
 
 if __name__ == "__main__":

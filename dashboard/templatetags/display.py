@@ -4,10 +4,13 @@ from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 from django import template
+from django.urls import reverse
 
+from dashboard.fetching import base_url, sending_words
 from dashboard.overlays import series_of
 from inference_store.contract.filters import GeoPoint
 from inference_store.filtersets import OPERATOR_WORDS
+from inference_store.models import RegisteredModel
 
 register = template.Library()
 
@@ -80,3 +83,25 @@ def ago(moment: datetime) -> str:
             count = int(seconds // unit)
             return f"{count} {name}{'s' if count != 1 else ''} ago"
     return f"{moment:%Y-%m-%d}"
+
+
+@register.filter
+def exact(number: float) -> str:
+    """The number as scripts and attributes read it, whatever the language."""
+    return f"{number:.6g}"
+
+
+@register.simple_tag(takes_context=True)
+def sending_code(context: template.Context, model: RegisteredModel | None) -> str:
+    """The SDK's lines that send a first inference of that model."""
+    return sending_words(base_url(context["request"]), model)
+
+
+@register.simple_tag(takes_context=True)
+def up_address(context: template.Context) -> str:
+    """The page of the model that an address of something of a model's names; empty for others."""
+    request = context.get("request")
+    parts = request.path.split("/") if request else []
+    if len(parts) < 5 or parts[1] != "models" or not parts[2]:
+        return ""
+    return reverse("dashboard:inferences", args=[parts[2]])

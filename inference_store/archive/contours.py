@@ -18,14 +18,14 @@ MOST_TRACED_RUNS = 100_000
 Point = tuple[int, int]
 
 
-def contours_of(rle: dict[str, Any]) -> list[list[dict[str, int]]]:
+def contours_of(rle: dict[str, Any], most: int = MOST_TRACED_RUNS) -> list[list[dict[str, int]]]:
     """The mask as rings in pixels: filled by the even-odd rule (or nonzero: holes run the other way round)
     they are the mask, exactly. Pixels that touch by a corner alone are rings of their own.
 
-    ValueError where `spans_of` raises it, here already above MOST_TRACED_RUNS.
+    ValueError where `spans_of` raises it, here already above `most` runs.
     """
     rows, _ = rle["size"]
-    spans = spans_of(rle, MOST_TRACED_RUNS)
+    spans = spans_of(rle, most)
     return [[{"x": x, "y": y} for x, y in ring] for ring in _rings(spans, rows)]
 
 

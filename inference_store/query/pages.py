@@ -1,5 +1,6 @@
 """Pages of inferences, single ones, and counts."""
 
+from collections.abc import Sequence
 from functools import partial
 
 from django.db.models import QuerySet
@@ -34,6 +35,10 @@ FIELDS = {
 BY_ENTRIES = ("label", "score")
 
 
+def order_of_page(request: NewGetInferencesRequest) -> Order:
+    return order_of(request, fields=FIELDS, ties=("id",), nullable=set(BY_ENTRIES))
+
+
 def found(model: RegisteredModel, request: NewGetInferencesRequest) -> QuerySet[Inference]:
     """What the request asks for, unordered; with distances where it brings a query embedding."""
     queryset = matching(model, request.filters)
@@ -57,7 +62,7 @@ def plain_page(model: RegisteredModel, request: NewGetInferencesRequest) -> Plai
 def _page(model: RegisteredModel, request: NewGetInferencesRequest, rows_of: RowsOf) -> Plain:
     """One page. One query where an index has it in order; else keys first by a narrow query, then the full
     rows by key: three at most, or five where vector indexes are asked."""
-    order = order_of(request, fields=FIELDS, ties=("id",), nullable=set(BY_ENTRIES))
+    order = order_of_page(request)
     if order.name == "created_at" and request.embedding_filters is None:
         return _page_in_time(model, request, order, rows_of)
     near = neighbours_page(model, request, order)
@@ -99,21 +104,23 @@ def _exact_page(
     model: RegisteredModel, request: NewGetInferencesRequest, order: Order, rows_of: RowsOf
 ) -> Plain:
     _, position, given, part = _part(request)
-    if order.name in BY_ENTRIES and request.embedding_filters is None:
-        keys = keys_by_entries(model, request.filters, order, position, part)
-    else:
-        keys = _keys(model, request, order, position, given, part)
+    keys = keys_after(model, request, order, position, part, given)
     return _page_of_keys(model, request, order, keys, rows_of)
 
 
-def _keys(
+def keys_after(
     model: RegisteredModel,
     request: NewGetInferencesRequest,
     order: Order,
     position: str | None,
-    given: list[int],
     part: slice,
+    given: Sequence[int] = (),
 ) -> Keys:
+    """(id, value) of that part of what comes after the cursor's position, but for what was given; exactly."""
+    if order.name == "created_at" and request.embedding_filters is None:
+        return keys_in_time(model, conditions_of(model, request.filters), order, position, part)
+    if order.name in BY_ENTRIES and request.embedding_filters is None:
+        return keys_by_entries(model, request.filters, order, position, part)
     queryset = found(model, request)
     if order.name in BY_ENTRIES:
         queryset = with_best_entry(queryset, order)

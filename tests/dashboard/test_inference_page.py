@@ -10,7 +10,7 @@ import pytest
 from dashboard.overlays import overlay
 from inference_store.contract.entries import Entry
 from inference_store.contract.enums import TaskType
-from tests.dashboard.conftest import box, store_seen
+from tests.dashboard.conftest import box, picture_bytes, store_seen
 from tests.making import make_model, make_request, store
 
 URL = "/models/detector/inferences/one/"
@@ -41,7 +41,7 @@ def test_contours_become_rings():
 @pytest.mark.parametrize("counts", [[2, 3, 4], "234"])
 def test_run_lengths_go_down_the_columns(counts):
     (shape,) = overlay([Entry("roof", 0.5, {"rle": {"size": [3, 3], "counts": counts}})], 6, 6).shapes
-    assert shape.path == "M0 4h2v2h-2zM2 0h2v4h-2z"
+    assert shape.path == "M0 4L2 4L2 6L0 6ZM2 0L4 0L4 4L2 4Z"
 
 
 def test_a_mask_whose_string_is_none_is_not_drawn():
@@ -52,7 +52,24 @@ def test_a_mask_whose_string_is_none_is_not_drawn():
 def test_a_mask_that_claims_too_much_is_bounded():
     mask = {"rle": {"size": [10**6, 10**6], "counts": [0, 10**12]}}
     (shape,) = overlay([Entry("all", 0.5, mask)], 100, 100).shapes
-    assert shape.path.count("M") <= 20_000
+    assert shape.path == "M0 0L100 0L100 100L0 100Z"
+
+
+def test_a_mask_of_many_runs_is_drawn_coarsely():
+    """Rings of a thousand points each, as one of as many as can be seen."""
+    runs = [
+        500 - 400 + column % 7 if part == 0 else 400 - column % 7 for column in range(900) for part in (0, 1)
+    ]
+    (shape,) = overlay([Entry("roof", 0.5, {"rle": {"size": [500, 900], "counts": runs}})], 900, 500).shapes
+    assert 100 < shape.path.count("L") <= 2_000
+
+
+def test_the_shapes_of_a_page_are_bounded_together():
+    ring = [{"x": 1.25 * x, "y": (7.77 * x) % 900} for x in range(3_000)]
+    entries = [Entry("coast", 0.5, {"contours": [ring] * 30}) for _ in range(200)]
+    found = overlay(entries, 1_000, 1_000)
+    assert sum(len(shape.path) for shape in found.shapes) < 150_000
+    assert found.hidden == 200 - len(found.shapes)
 
 
 def test_many_shapes_are_bounded_by_the_best():
@@ -75,7 +92,7 @@ def test_metadata_stands_by_type_with_json_as_a_tree(page, detector):
     store_seen(detector, "one", metadata=metadata, place=(47.5, 9.5), source="cam", protected=True)
     text = page(URL).content.decode()
     assert [text.index(f'<h3 class="type">{type_}</h3>') for type_ in ("string", "int", "float", "json")]
-    assert '<span class="tree-key">gusts</span>' in text
+    assert '<span class="tree-key"><bdi>gusts</bdi></span>' in text
     assert "Protected" in text
     assert "47.50000, 9.50000" in text
 
@@ -86,7 +103,28 @@ def test_deep_and_wide_json_is_bounded(page, detector):
     store_seen(detector, "one", metadata=[("deep", "json", deep), ("wide", "json", wide)])
     text = page(URL).content.decode()
     assert text.count("<details") < 100
-    assert "3000 more" in text
+    assert re.search(r"3,?5\d\d more", text)
+
+
+def test_long_metadata_is_bounded(page, detector):
+    metadata = [(f"key-{number:03}", "string", "ü" * 9_000) for number in range(240)]
+    metadata += [("tree", "json", json.dumps({"text": "x" * 9_000}))]
+    store_seen(detector, "one", metadata=metadata)
+    content = page(URL).content
+    assert len(content) < 200_000
+    text = content.decode()
+    assert "41 more are not listed" in text
+    assert text.count("The beginning only") == 200
+
+
+@pytest.mark.parametrize("label", ["kestrel", "طائر الباشق الجارح الكبير " * 9, "🦅" * 300])
+def test_many_entries_leave_the_page_light(label, page, detector):
+    entries = [box(f"{label} {number}", number / 500) for number in range(500)]
+    entries += [{"label": "mask", "score": 0.99, "xmin": 1, "ymin": 1, "xmax": 2, "ymax": 2}]
+    store_seen(detector, "one", entries=entries, content=picture_bytes(1_200, 900))
+    content = page(URL).content
+    assert len(content) < 250_000
+    assert b"501" in content
 
 
 @pytest.mark.parametrize("content", [b"plain words", "grüße\n\tيمين".encode(), b"<script>alert(1)</script>"])

@@ -15,7 +15,7 @@ URL = "/models/detector/"
 
 def ids(response):
     """The inferences of the page, in its order."""
-    return re.findall(r'/inferences/([^/"]+)/">', response.content.decode())
+    return re.findall(r'/inferences/([^/"]+)/(?:\?[^"]*)?">', response.content.decode())
 
 
 def some(model, count, start=0):

@@ -8,7 +8,7 @@ import zlib
 import pytest
 from PIL import Image
 
-from dashboard.pictures import placeholder, small_picture
+from dashboard.pictures import large_box, large_picture, placeholder, small_picture
 from tests.dashboard.conftest import picture_bytes, store_seen
 
 URL = "/models/detector/inferences/one/thumbnail"
@@ -40,11 +40,12 @@ HOSTILE = {
 }
 
 
+@pytest.mark.parametrize("size", ["320", "large"])
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_bytes_become_a_placeholder_within_a_second(name, page, detector):
+def test_hostile_bytes_become_a_placeholder_within_a_second(name, size, page, detector):
     store_seen(detector, "one", content=HOSTILE[name])
     start = time.monotonic()
-    response = page(URL)
+    response = page(f"{URL}?size={size}")
     assert time.monotonic() - start < 1
     assert response.status_code == 200
     assert response["Content-Type"] == "image/png"
@@ -88,6 +89,18 @@ def test_a_wide_picture_is_decoded_small():
     picture = small_picture(io.BytesIO(buffer.getvalue()), 320)
     assert time.monotonic() - start < 1
     assert not picture.is_placeholder
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [((900, 600), (900, 600)), ((12_000, 300), (12_000, 300)), ((9_000, 4_000), (4_242, 1_885))],
+)
+def test_a_large_picture_is_as_large_as_is_bounded(size, shown):
+    buffer = io.BytesIO()
+    Image.new("L", size, 99).save(buffer, "JPEG")
+    picture = large_picture(io.BytesIO(buffer.getvalue()))
+    assert Image.open(io.BytesIO(picture.content)).size == shown
+    assert large_box(*size) == pytest.approx(shown, abs=1)
 
 
 def test_too_many_bytes_are_not_even_opened():
