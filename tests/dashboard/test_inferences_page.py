@@ -126,7 +126,8 @@ def test_the_form_leads_to_the_canonical_url(query, canonical, page, detector):
 def test_an_empty_model_shows_how_to_send(page, detector):
     text = page(URL).content.decode()
     assert "Nothing is stored yet" in text
-    assert "inference.create_inference(&quot;detector&quot;" in text or 'create_inference("detector"' in text
+    assert "istore.create_inference_storage_request(" in text
+    assert "&#x27;detector&#x27;" in text
 
 
 def test_a_filter_that_excludes_all_says_how_many(page, detector):

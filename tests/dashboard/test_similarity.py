@@ -43,7 +43,7 @@ def embedder(detector):
 
 
 def ids(response):
-    return re.findall(r'/inferences/([^/"]+)/">', response.content.decode())
+    return re.findall(r'/inferences/([^/"]+)/(?:\?[^"]*)?">', response.content.decode())
 
 
 def test_more_like_this_nearest_first(page, embedder):

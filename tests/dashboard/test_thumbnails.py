@@ -99,7 +99,8 @@ def test_a_large_picture_is_as_large_as_is_bounded(size, shown):
     buffer = io.BytesIO()
     Image.new("L", size, 99).save(buffer, "JPEG")
     picture = large_picture(io.BytesIO(buffer.getvalue()))
-    assert Image.open(io.BytesIO(picture.content)).size == shown
+    # How a side is rounded is Pillow's affair.
+    assert Image.open(io.BytesIO(picture.content)).size == pytest.approx(shown, abs=1)
     assert large_box(*size) == pytest.approx(shown, abs=1)
 
 
