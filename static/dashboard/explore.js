@@ -53,15 +53,6 @@
     }
     if (event.target.closest("#selection") || event.target.name === "id") showSelection();
   });
-  document.addEventListener("keydown", (event) => {
-    if (event.key !== "x" || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.target.closest("input:not([type=checkbox]), select, textarea")) return;
-    const item = document.querySelector("[data-item].is-current") ?? event.target.closest("[data-item]");
-    const box = item?.querySelector('input[name="id"]');
-    if (!box || box.disabled) return;
-    event.preventDefault();
-    box.click();
-  });
   window.addEventListener("pageshow", showSelection);
 
   // --- Swaps: only the newest request counts; what was open stays open; the focus is not lost ---

@@ -33,7 +33,10 @@
     "/": focusFilter,
     j: () => move(1),
     k: () => move(-1),
-    x: () => document.querySelector("[data-item].is-current input[type=checkbox]")?.click(),
+    x: () => {
+      const item = document.querySelector("[data-item].is-current") ?? document.activeElement?.closest("[data-item]");
+      item?.querySelector('input[name="id"]')?.click();
+    },
     u: () => document.querySelector("[data-up]")?.click(),
   };
 

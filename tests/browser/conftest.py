@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from urllib.parse import urlsplit
 
 import pytest
+from django.core.signals import request_finished, request_started
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from inference_store.contract.enums import TaskType
@@ -57,6 +59,38 @@ class Complaints(list[str]):
         )
 
 
+class Requests:
+    """Those that the server is answering: a page that is closed leaves some behind."""
+
+    def __init__(self) -> None:
+        self._running = 0
+        self._changed = threading.Condition()
+
+    def started(self, **signal: object) -> None:
+        with self._changed:
+            self._running += 1
+
+    def finished(self, **signal: object) -> None:
+        with self._changed:
+            self._running -= 1
+            self._changed.notify_all()
+
+    def wait(self) -> None:
+        """Until the last is answered: what the test made may go only then."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: not self._running, timeout=60), "a request goes on and on"
+
+
+@pytest.fixture
+def requests_under_way() -> Iterator[Requests]:
+    requests = Requests()
+    request_started.connect(requests.started)
+    request_finished.connect(requests.finished)
+    yield requests
+    request_started.disconnect(requests.started)
+    request_finished.disconnect(requests.finished)
+
+
 @pytest.fixture
 def complaints() -> Complaints:
     return Complaints()
@@ -82,7 +116,7 @@ def birds(transactional_db: None) -> None:
 
 
 @pytest.fixture
-def open_page(chromium: Browser, live_server, birds, complaints):  # type: ignore[no-untyped-def]
+def open_page(chromium: Browser, live_server, birds, complaints, requests_under_way):  # type: ignore[no-untyped-def]
     """A new page of that width in that theme, logged in unless told otherwise."""
     contexts = []
 
@@ -102,6 +136,7 @@ def open_page(chromium: Browser, live_server, birds, complaints):  # type: ignor
     yield opened
     for context in contexts:
         context.close()
+    requests_under_way.wait()
 
 
 def log_in(page: Page) -> None:

@@ -93,7 +93,9 @@ def test_the_set_of_the_page_is_the_set_of_the_export(query, client, carol, dete
         lines = [json.loads(line) for line in archive.read("inferences.jsonl").splitlines()]
     assert len(lines) == count
     listed = client.get(f"/models/detector/?{query}").content.decode()
-    assert {line["inference_id"] for line in lines} == set(re.findall(r'/inferences/([^/"]+)/(?:\?[^"]*)?">', listed))
+    assert {line["inference_id"] for line in lines} == set(
+        re.findall(r'/inferences/([^/"]+)/(?:\?[^"]*)?">', listed)
+    )
 
 
 def test_options_are_the_archives_alone(client, carol, detector):
