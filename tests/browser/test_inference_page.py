@@ -167,8 +167,10 @@ def test_keys_go_through_the_result(open_page, complaints):
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("i-57")
     for key, name in (("j", "i-54"), ("j", "i-51"), ("k", "i-54")):
+        page.wait_for_load_state()  # the heading is there before the keys are
         page.keyboard.press(key)
         expect(page.get_by_role("heading", level=1)).to_have_text(name)
+    page.wait_for_load_state()
     page.keyboard.press("u")
     expect(page).to_have_url(re.compile(r"/models/detector/\?label=owl&sort=score$"))
     assert complaints == []
