@@ -38,12 +38,14 @@
       box.disabled = all;
       box.closest("[data-item]").classList.toggle("is-ticked", all || box.checked);
     }
-    const page = form.querySelector("[data-tick-page]");
-    page.hidden = false;
-    const pageBox = page.querySelector("input");
-    pageBox.disabled = all;
-    pageBox.checked = ticked > 0 && boxes.every((each) => each.checked);
-    pageBox.indeterminate = ticked > 0 && !pageBox.checked;
+    const page = form.querySelector("[data-tick-page]"); // a map has none
+    if (page) {
+      page.hidden = false;
+      const pageBox = page.querySelector("input");
+      pageBox.disabled = all;
+      pageBox.checked = ticked > 0 && boxes.every((each) => each.checked);
+      pageBox.indeterminate = ticked > 0 && !pageBox.checked;
+    }
     form.querySelector("[data-selected]").textContent = all ? "all that match" : ticked ? `${ticked} selected` : "";
     form.classList.toggle("has-some", all || ticked > 0);
   };
