@@ -7,7 +7,6 @@ to the log whole: several times the work of the inferences themselves (docs/deci
 import time
 
 from django.db import connection, transaction
-from psycopg.sql import SQL, Identifier
 
 from inference_store.models import Embedding, Entry, Leftover, RegisteredModel, UnitEmbedding
 from inference_store.services import jobs
@@ -22,6 +21,12 @@ LEAVE = """
      group by (number - 1) / %s
 """
 
+REMOVE = f"""
+    with gone as (delete from {Entry._meta.db_table} where inference_id = any(%s::bigint[]))
+    delete from {Embedding._meta.db_table} where inference_id = any(%s::bigint[])
+"""  # noqa: S608
+REMOVE_UNITS = f"delete from {UnitEmbedding._meta.db_table} where inference_id = any(%s::bigint[])"  # noqa: S608
+
 
 def leave(model: RegisteredModel, keys: list[int]) -> None:
     """Within the transaction that deletes these inferences: the rest of them is removed later."""
@@ -31,11 +36,11 @@ def leave(model: RegisteredModel, keys: list[int]) -> None:
 
 def remove(keys: list[int]) -> None:
     """Delete the entries and embeddings of these inferences, which are locked or gone."""
+    array = array_of(keys)
     with connection.cursor() as cursor:
+        cursor.execute(REMOVE, [array, array])
         # Units last: who makes them waits for those who are at the embeddings (services/vector_indexes.py).
-        for table in (Entry, Embedding, UnitEmbedding):
-            statement = SQL("delete from {} where inference_id = any(%s::bigint[])")
-            cursor.execute(statement.format(Identifier(table._meta.db_table)), [array_of(keys)])
+        cursor.execute(REMOVE_UNITS, [array])
 
 
 def array_of(keys: list[int]) -> str:
