@@ -140,6 +140,7 @@ def download_export(request: HttpRequest, model_id: str, export_id: str) -> Http
             request, "dashboard/no_archive.html", context, status=410 if is_gone else 404
         )
     else:
+        service.record_link(model, [str(export.pk)])
         response = redirect(blobs.presigned_url(told.archive_key, "GET", told.readable_seconds))
     response["Cache-Control"] = "no-store"
     return response

@@ -11,9 +11,11 @@ class InferenceStoreConfig(AppConfig):
         from inference_store import celery, checks  # noqa: F401
         from inference_store.query.neighbours import take_wanted
         from inference_store.query.uses import noted
+        from inference_store.services import audit_logins
         from inference_store.services.slot_assignment import write_down_uses
         from inference_store.services.vector_indexes import write_down_wanted
 
+        audit_logins.connect()
         # What a request searches by is written down when it has been answered; others pay nothing.
         request_started.connect(lambda **_: (noted(), take_wanted()), weak=False, dispatch_uid="asked")
         request_finished.connect(lambda **_: write_down_uses(), weak=False, dispatch_uid="metadata key uses")

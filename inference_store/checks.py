@@ -9,6 +9,7 @@ from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 
 SHORTEST_SECRET_KEY = 40
+SHORTEST_AUDIT_KEY = 32
 
 
 @checks.register("inference_store", checks.Tags.security)
@@ -23,6 +24,14 @@ def safe_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any)
                 hint="Leave it unset (one is made and kept beside the data) or set 50 random characters, "
                 "for example from `python -c 'import secrets; print(secrets.token_urlsafe(50))'`.",
                 id="inference_store.E001",
+            )
+        )
+    if settings.AUDIT_KEY and len(settings.AUDIT_KEY) < SHORTEST_AUDIT_KEY:
+        found.append(
+            checks.Error(
+                "AUDIT_KEY is short, so that seals of the audit log could be made by guessing it.",
+                hint="Leave it unset (one is made and kept beside the data) or set 50 random characters.",
+                id="inference_store.E010",
             )
         )
     if any("*" in host or host.startswith(".") for host in settings.ALLOWED_HOSTS):

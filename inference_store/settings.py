@@ -110,6 +110,11 @@ CELERY_TIMEZONE = "UTC"
 # A broker that is away is found out quickly: a job waits in its row.
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_timeout": 5, "max_retries": 0}
 CELERY_BEAT_SCHEDULE = {
+    "seal audit records": {
+        "task": "inference_store.seal_audit_records",
+        "schedule": 5.0,
+        "options": {"expires": 5},
+    },
     "resume jobs": {"task": "inference_store.resume_jobs", "schedule": 5.0, "options": {"expires": 5}},
     "schedule retention": {
         "task": "inference_store.schedule_retention",
@@ -174,6 +179,13 @@ EXPORT_KEPT_HOURS = env.int("EXPORT_KEPT_HOURS", default=168)
 SOFT_DELETED_KEPT_DAYS = env.int("SOFT_DELETED_KEPT_DAYS", default=30)
 # A dry run's list can be read, and run, for so long.
 RETENTION_PREVIEW_KEPT_HOURS = env.int("RETENTION_PREVIEW_KEPT_HOURS", default=168)
+
+# --- The audit log ------------------------------------------------------------------------------------------
+# Without the variable a key is made at random and kept beside the data, when the sealer first needs it.
+AUDIT_KEY = env.str("AUDIT_KEY", default="")
+AUDIT_KEY_FALLBACKS = env.list("AUDIT_KEY_FALLBACKS", default=[])
+# A file outside the database that holds the newest seal: what a cut end of the log is found out by.
+AUDIT_HEAD_FILE = env.str("AUDIT_HEAD_FILE", default="")
 
 # --- Search by embedding ------------------------------------------------------------------------------------
 # Embeddings of a model that are worth a vector index; fewer are searched exactly.

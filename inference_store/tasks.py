@@ -11,6 +11,7 @@ from inference_store.services import (
     leftovers,
     retention,
     retention_runs,
+    sealing,
     slot_assignment,
     soft_deletion,
     sweeping,
@@ -66,3 +67,8 @@ def build_vector_indexes() -> bool:
 @shared_task(name="inference_store.remove_leftovers")
 def remove_leftovers() -> int:
     return leftovers.remove_leftovers()
+
+
+@shared_task(name="inference_store.seal_audit_records")
+def seal_audit_records() -> int:
+    return sealing.seal_records()

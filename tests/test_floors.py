@@ -12,6 +12,7 @@ FLOORS = [
     ["inference_store.contract", "inference_store.embedded"],
     [
         "inference_store.client",
+        "inference_store.calling",
         "inference_store.settings",
         "inference_store.statements",
         "inference_store.postgresql",
@@ -19,7 +20,7 @@ FLOORS = [
     ["inference_store.models", "inference_store.checks", "inference_store.demo"],
     ["inference_store.blobs", "inference_store.query"],
     ["inference_store.archive", "inference_store.services"],
-    ["inference_store.filtersets", "inference_store.tasks"],
+    ["inference_store.audit_filterset", "inference_store.filtersets", "inference_store.tasks"],
     ["inference_store.api", "inference_store.admin", "inference_store.management", "dashboard"],
 ]
 OUTSIDE = ["inference_store.apps", "inference_store.celery", "inference_store.urls", "inference_store.wsgi"]

@@ -7,13 +7,14 @@ from django.contrib import admin
 from django.db.models import ForeignKey, QuerySet
 from django.http import HttpRequest
 
+from inference_store.admin.auditing import Audited
 from inference_store.admin.permissions import OfOwnProjects
 from inference_store.models import Project, RegisteredModel
 from inference_store.models.access import validate_identifier
 
 
 @admin.register(RegisteredModel)
-class RegisteredModels(OfOwnProjects, admin.ModelAdmin):
+class RegisteredModels(Audited, OfOwnProjects, admin.ModelAdmin):
     list_display = ("model_id", "project", "task_type", "embedding_size", "created_at")
     list_select_related = ("project",)
     list_filter = ("task_type",)

@@ -8,12 +8,13 @@ from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
 
+from inference_store.admin.auditing import Audited
 from inference_store.admin.permissions import is_staff, is_superuser
 from inference_store.models import Token, User
 
 
 @admin.register(Token)
-class Tokens(admin.ModelAdmin):
+class Tokens(Audited, admin.ModelAdmin):
     list_display = ("name", "hint", "user", "created_at", "expires_at")
     list_select_related = ("user",)
     search_fields = ("name", "hint", "user__username")

@@ -9,12 +9,13 @@ from django.db.models import QuerySet
 from django.forms import ModelChoiceField, ModelForm, TextInput
 from django.http import HttpRequest
 
+from inference_store.admin.auditing import Audited
 from inference_store.admin.permissions import ForSuperusers, OfOwnProjects
 from inference_store.models import Membership, Project, Role, User
 
 
 @admin.register(User)
-class Users(ForSuperusers, UserAdmin):
+class Users(Audited, ForSuperusers, UserAdmin):
     list_display = ("username", "email", "is_active", "is_staff", "is_superuser", "last_login")
     show_full_result_count = False
 
@@ -52,7 +53,7 @@ class Members(OfOwnProjects, admin.TabularInline):
 
 
 @admin.register(Project)
-class Projects(OfOwnProjects, admin.ModelAdmin):
+class Projects(Audited, OfOwnProjects, admin.ModelAdmin):
     list_display = ("project_id", "name", "created_at")
     search_fields = ("project_id", "name")
     fields = ("project_id", "name")

@@ -24,6 +24,13 @@ def with_url(request: Request, told: ToldExport) -> ExportTask:
     return told.task
 
 
+def handed_out(request: Request, model: RegisteredModel, told: list[ToldExport]) -> list[ExportTask]:
+    """The tasks with their URLs; that these were handed out is recorded."""
+    if readable := [each.task.id for each in told if each.archive_key is not None]:
+        exports.record_link(model, readable)
+    return [with_url(request, each) for each in told]
+
+
 class ExportTasks(StoreView):
     @operation(
         "create_export_task",
@@ -57,7 +64,7 @@ class ExportTasks(StoreView):
         """The model's exports, newest first."""
         limit, offset = page_of(request)
         listed = exports.told_exports(exports.model_exports(model)[offset : offset + limit])
-        return ExportTaskList(export_tasks=[with_url(request, told) for told in listed])
+        return ExportTaskList(export_tasks=handed_out(request, model, listed))
 
 
 class OneExportTask(StoreView):
@@ -65,7 +72,7 @@ class OneExportTask(StoreView):
     def get(self, request: Request, model: RegisteredModel, task_id: str) -> Answer:
         """How far it is; once complete, with a URL to read the archive at until it expires."""
         export = exports.find_export(model=model, export_id=task_id)
-        return with_url(request, exports.told(export))
+        return handed_out(request, model, [exports.told(export)])[0]
 
 
 class StopExportTask(StoreView):

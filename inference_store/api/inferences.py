@@ -2,6 +2,7 @@
 
 from http import HTTPStatus
 
+from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from pydantic import TypeAdapter, ValidationError
 from rest_framework.request import Request
@@ -9,8 +10,9 @@ from rest_framework.request import Request
 from inference_store.api import items
 from inference_store.api.addresses import presign_inputs
 from inference_store.api.answers import DeletedInference
-from inference_store.api.operations import Answer, StoreView, operation, parameter
+from inference_store.api.operations import Answer, Body, StoreView, operation, parameter
 from inference_store.api.query_strings import FILTER_PARAMETERS, request_from
+from inference_store.api.renderers import spelled
 from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import LARGEST_LIMIT, EmbeddingForm, NewGetInferencesRequest
 from inference_store.contract.inferences import (
@@ -31,7 +33,7 @@ from inference_store.contract.map_cells import MapCells, NewMapCellsRequest
 from inference_store.models import RegisteredModel, Role
 from inference_store.query import cells, granular, pages
 from inference_store.query.rows import Plain, plain
-from inference_store.services import deletion, ingest, protection
+from inference_store.services import audit, deletion, ingest, protection
 
 _boolean: TypeAdapter[bool] = TypeAdapter(bool)
 _form: TypeAdapter[EmbeddingForm] = TypeAdapter(EmbeddingForm)
@@ -54,6 +56,16 @@ def boolean(request: Request, name: str) -> bool:
         return _boolean.validate_python(request.query_params.get(name, "false"))
     except ValidationError:
         raise Refusal.invalid(name, "must be true or false") from None
+
+
+def receipted(answer: Body, given: list[audit.Receipt]) -> HttpResponse:
+    """The answer, with the audit record that proves it and the chain's head at that time in its headers."""
+    response = HttpResponse(spelled(answer), content_type="application/json")
+    for receipt in given[-1:]:
+        response["Audit-Record"] = str(receipt.record_id)
+        if receipt.head:
+            response["Audit-Head"] = receipt.head
+    return response
 
 
 def no_inference(inference_id: str) -> Refusal:
@@ -258,8 +270,9 @@ class BulkDelete(StoreView):
     )
     def post(self, request: Request, model: RegisteredModel, body: NewBulkDeleteRequest) -> Answer:
         """Delete everything that matches for good, inputs included, protected or not."""
-        deleted = deletion.delete_matching(model=model, filters=body.filters)
-        return DeletedInferences(inference_ids=[*deleted])
+        with audit.receipts() as given:
+            deleted = deletion.delete_matching(model=model, filters=body.filters)
+        return receipted(DeletedInferences(inference_ids=[*deleted]), given)
 
 
 class BulkProtection(StoreView):
@@ -298,8 +311,9 @@ class OneInference(StoreView):
     @operation("delete_inference", role=Role.EDITOR, gives=DeletedInference, summary="Delete an inference")
     def delete(self, request: Request, model: RegisteredModel, inference_id: str) -> Answer:
         """Delete it for good, its metadata and input included, protected or not."""
-        deletion.delete_inference(model=model, inference_id=inference_id)
-        return DeletedInference(inference_id=inference_id)
+        with audit.receipts() as given:
+            deletion.delete_inference(model=model, inference_id=inference_id)
+        return receipted(DeletedInference(inference_id=inference_id), given)
 
 
 class Protection(StoreView):

@@ -28,7 +28,7 @@ from inference_store.contract.errors import ErrorBody, Refusal
 from inference_store.models import Role
 
 Body: TypeAlias = BaseModel | dict[str, Any]
-Answer: TypeAlias = Body | tuple[int, Body]
+Answer: TypeAlias = Body | tuple[int, Body] | HttpResponse
 Handler: TypeAlias = Callable[..., Any]
 
 REASONS = {

@@ -19,6 +19,7 @@ from inference_store.contract.errors import ErrorBody, Refusal
 from inference_store.contract.inferences import DataUpload, MetadataUpload
 from inference_store.models import Blob, RegisteredModel, Role
 from inference_store.services import uploads
+from inference_store.services.exports import record_download
 
 
 class DataUploads(StoreView):
@@ -112,6 +113,8 @@ class Blobs(StoreView):
         etag = f'"{blob.key}"'
         if (unchanged := get_conditional_response(request._request, etag=etag)) is not None:
             return unchanged
+        if blob.kind == Blob.Kind.ARCHIVE:
+            record_download(blob.key)
         response = FileResponse(blobs.open_blob(blob.key), content_type=blob.media_type)
         named = f'; filename="export-{blob.key[-8:]}.zip"' if blob.kind == Blob.Kind.ARCHIVE else ""
         response["Content-Disposition"] = f"attachment{named}"

@@ -6,7 +6,17 @@ from django.urls.converters import StringConverter
 from django.views.decorators.csrf import csrf_exempt
 from pydantic import TypeAdapter, ValidationError
 
-from inference_store.api import document, errors, exports, inferences, metadata, projects, retention, uploads
+from inference_store.api import (
+    audit,
+    document,
+    errors,
+    exports,
+    inferences,
+    metadata,
+    projects,
+    retention,
+    uploads,
+)
 from inference_store.contract.base import Identifier
 
 _identifier: TypeAdapter[str] = TypeAdapter(Identifier)
@@ -33,6 +43,7 @@ def unknown(request: HttpRequest) -> HttpResponse:
 app_name = "api"
 MODEL = "models/<id:model_id>"
 INFERENCE = f"{MODEL}/inferences/<id:inference_id>"
+AUDIT_RECORD = "projects/<id:project_id>/audit/<id:record_id>"
 RETENTION_TASK = f"{MODEL}/retention-tasks/<id:task_id>"
 urlpatterns = [
     # They are tried in this order: what is asked most often comes first.
@@ -44,6 +55,9 @@ urlpatterns = [
     path("projects", projects.Projects.as_view(), name="projects"),
     path("models", projects.Models.as_view(), name="models"),
     path(MODEL, projects.OneModel.as_view(), name="model"),
+    path("projects/<id:project_id>/audit", audit.AuditRecords.as_view(), name="audit"),
+    path(AUDIT_RECORD, audit.OneAuditRecord.as_view(), name="audit-record"),
+    path(f"{AUDIT_RECORD}/inferences", audit.AuditedInferences.as_view(), name="audited-inferences"),
     path(f"{MODEL}/granular", inferences.Granular.as_view(), name="granular"),
     path(f"{MODEL}/map-cells", inferences.Map.as_view(), name="map-cells"),
     path(f"{MODEL}/bulk-create", inferences.BulkCreate.as_view(), name="bulk-create"),

@@ -145,3 +145,52 @@ ACTIONS_OF_TASK: dict[TaskType, frozenset[InferenceAction]] = {
     TaskType.IMAGE_EMBEDDING: frozenset({InferenceAction.EMBED}),
     TaskType.TEXT_EMBEDDING: frozenset({InferenceAction.EMBED}),
 }
+
+
+class AuditAction(str, Enum):
+    """What an audit record says was done."""
+
+    INFERENCE_CREATE = "inference.create"
+    INFERENCE_DELETE = "inference.delete"
+    INFERENCE_PROTECT = "inference.protect"
+    INFERENCE_UNPROTECT = "inference.unprotect"
+    INFERENCE_EXPIRE = "inference.expire"
+    INFERENCE_RESTORE = "inference.restore"
+    INFERENCE_PURGE = "inference.purge"
+    INPUT_EXPIRE = "input.expire"
+    METADATA_SET = "metadata.set"
+    METADATA_DELETE = "metadata.delete"
+    UPLOAD_CREATE = "upload.create"
+    UPLOAD_WRITE = "upload.write"
+    EXPORT_CREATE = "export.create"
+    EXPORT_STOP = "export.stop"
+    EXPORT_LINK = "export.link"
+    EXPORT_DOWNLOAD = "export.download"
+    EXPORT_EXPIRE = "export.expire"
+    POLICY_CREATE = "retention_policy.create"
+    POLICY_CHANGE = "retention_policy.change"
+    POLICY_DELETE = "retention_policy.delete"
+    TASK_CREATE = "retention_task.create"
+    TASK_STOP = "retention_task.stop"
+    TASK_FINISH = "retention_task.finish"
+    VIEW_SAVE = "view.save"
+    VIEW_CHANGE = "view.change"
+    VIEW_DELETE = "view.delete"
+    PROJECT_CREATE = "project.create"
+    PROJECT_CHANGE = "project.change"
+    PROJECT_DELETE = "project.delete"
+    MODEL_CREATE = "model.create"
+    MODEL_CHANGE = "model.change"
+    MODEL_DELETE = "model.delete"
+    MEMBER_SET = "member.set"
+    MEMBER_REMOVE = "member.remove"
+    TOKEN_CREATE = "token.create"  # noqa: S105  (no secret)
+    TOKEN_CHANGE = "token.change"  # noqa: S105
+    TOKEN_DELETE = "token.delete"  # noqa: S105
+    USER_CREATE = "user.create"
+    USER_CHANGE = "user.change"
+    USER_DELETE = "user.delete"
+    LOGIN = "login"
+    LOGOUT = "logout"
+    LOGIN_FAIL = "login.fail"
+    OTHER_CHANGE = "other.change"

@@ -100,8 +100,13 @@ def redis_cache_url() -> str:
 
 
 def secret_key() -> str:
-    """This installation's key, made on first use, readable by its owner alone."""
-    path = make_directory(directory()) / "secret_key"
+    """This installation's key for sessions and signatures."""
+    return kept_key("secret_key")
+
+
+def kept_key(name: str) -> str:
+    """A key of this installation, made on first use, readable by its owner alone."""
+    path = make_directory(directory()) / name
     if path.exists() and (key := path.read_text()):
         return key
     with os.fdopen(os.open(path, os.O_CREAT | os.O_RDWR, 0o600), "r+") as file:

@@ -95,6 +95,7 @@ class RetentionTask(Job):
     deleted_blob_count = models.BigIntegerField(default=0)
     deleted_bytes = models.BigIntegerField(default=0)
     deleted_digest = models.CharField(max_length=64, default=NO_DIGEST)
+    audit_record_id = models.BigIntegerField(null=True)
     reason = models.CharField(
         max_length=6,
         choices=[(each.value, each.value) for each in RetentionReason],

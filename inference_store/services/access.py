@@ -80,6 +80,19 @@ def model_for(user: User | AnonymousUser, model_id: str, role: Role = Role.VIEWE
     return _reached(visible, model_id, held, role)
 
 
+def project_for(user: User | AnonymousUser, project_id: str, role: Role) -> Project:
+    """The project, for a user with that role in it; 404 where they may not see it, 403 where less."""
+    found: Project | None = None
+    if "\x00" not in project_id:
+        found = Project.objects.visible_to(user).filter(project_id=project_id).first()
+    if found is None:
+        raise Refusal.not_found(f"There is no project {project_id[:255]!r} that you may see.")
+    held = found.role_of(user)
+    if held is None or held.rank < role.rank:
+        raise Refusal(403, "forbidden", f"This needs the role {role.value} in project {project_id!r}.")
+    return found
+
+
 def _reached(
     visible: RegisteredModel | None, model_id: str, held: Role | None, wanted: Role
 ) -> RegisteredModel:

@@ -12,12 +12,13 @@ from django.db.models.functions import Now
 from psycopg.sql import SQL, Identifier
 
 from inference_store import blobs
+from inference_store.contract.enums import AuditAction
 from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import BaseInferenceFilter
 from inference_store.models import Blob, Inference, RegisteredModel
 from inference_store.query.matching import matching
 from inference_store.query.metadata_conditions import EqualsAny
-from inference_store.services import leftovers, soft_deletion
+from inference_store.services import audit, leftovers, soft_deletion
 from inference_store.services.leftovers import array_of
 
 logger = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ def delete_matching(
 
     Nothing where it matches another number than `expected`: 409.
     """
-    return _delete(model, matching(model, filters), expected=expected)
+    return _delete(model, matching(model, filters), expected=expected, filters=filters)
 
 
 def delete_named(
@@ -82,9 +83,11 @@ def _delete(
     named: Iterable[str] = (),
     *,
     expected: int | None = None,
+    filters: BaseInferenceFilter | None = None,
 ) -> list[str]:
     soft_deletion.hold_off_restoring(model)
     gone: list[str] = []
+    forgotten: list[str] = []
     last: int | None = 0
     while last is not None:
         last, rows = _delete_some(queryset.filter(pk__gt=last))
@@ -94,12 +97,27 @@ def _delete(
         else:
             leftovers.remove(keys)
         transaction.on_commit(partial(remove_blobs, doom(keys).keys), robust=True)
-        soft_deletion.forget(model, inference_ids)
+        forgotten += soft_deletion.forget(model, inference_ids)
         gone += inference_ids
     if expected is not None and len(gone) != expected:
         raise Refusal.conflict(f"There are {len(gone):,} now, not {expected:,}: nothing was deleted.")
-    soft_deletion.forget(model, [*named])
+    forgotten += soft_deletion.forget(model, [*named])
+    _record(model, gone, forgotten, filters)
     return gone
+
+
+def _record(
+    model: RegisteredModel, gone: list[str], forgotten: list[str], filters: BaseInferenceFilter | None
+) -> None:
+    """What went, softly deleted ones too. By a filter also that nothing did: somebody meant it to."""
+    if gone or forgotten or filters is not None:
+        audit.record(
+            AuditAction.INFERENCE_DELETE,
+            model=model,
+            inference_ids={*gone, *forgotten} if forgotten else gone,
+            filters=filters,
+            details={"softly_deleted": len(forgotten)} if forgotten else None,
+        )
 
 
 def _delete_some(queryset: QuerySet[Inference]) -> tuple[int | None, list[tuple[int, str]]]:

@@ -23,11 +23,15 @@ from django.db.models.functions import Least, Now
 
 from inference_store import blobs
 from inference_store.archive import WRITERS
+from inference_store.contract.enums import AuditAction
 from inference_store.contract.errors import Refusal
 from inference_store.contract.jobs import ExportTask, NewExportTaskRequest
 from inference_store.models import Blob, Export, JobState, RegisteredModel, RetentionPolicy, Role, User
-from inference_store.services import jobs
+from inference_store.services import audit, jobs
 from inference_store.services.deletion import remove_blobs
+
+MOST_DETAILED = 20
+"""Ids that an audit record names of those an export was asked to include or leave out."""
 
 
 @transaction.atomic
@@ -45,7 +49,37 @@ def create_export(
         request=request.model_dump(mode="json", exclude_none=True),
     )
     jobs.send(export)
+    details = {
+        "export": str(export.pk),
+        "format": export.format,
+        "include": request.include_inference_ids,
+        "exclude": request.exclude_inference_ids,
+    }
+    details = {name: _bounded(value) for name, value in details.items() if value}
+    audit.record(AuditAction.EXPORT_CREATE, model=model, filters=request.filters, details=details)
     return export
+
+
+def _bounded(value: Any) -> Any:
+    """So many ids; of more, how many and their digest. The whole request is in the export's row."""
+    if not isinstance(value, list) or len(value) <= MOST_DETAILED:
+        return value
+    return {"count": len(value), "sha256": audit.digest_of([audit.spelt(sorted(value))])}
+
+
+def record_link(model: RegisteredModel, export_ids: list[str]) -> None:
+    """Somebody was handed a link to read each of these archives."""
+    with transaction.atomic():
+        audit.record(AuditAction.EXPORT_LINK, model=model, details={"exports": export_ids})
+
+
+def record_download(archive_key: str) -> None:
+    """An archive is read by its link, which does not say by whom."""
+    export = Export.objects.filter(archive_key=archive_key).select_related("registered_model").first()
+    if export is not None:
+        with transaction.atomic():
+            details = {"export": str(export.pk)}
+            audit.record(AuditAction.EXPORT_DOWNLOAD, model=export.registered_model, details=details)
 
 
 def find_export(*, model: RegisteredModel, export_id: str) -> Export:
@@ -150,11 +184,14 @@ def expire_archives() -> int:
 def _remove_archives(exports: QuerySet[Export]) -> int:
     """Rows first, bytes after commit; what fails is left to the sweep."""
     removed = 0
-    for pk, key in exports.exclude(archive_key=None).values_list("pk", "archive_key"):
+    kept = exports.exclude(archive_key=None).values_list("pk", "archive_key", "registered_model_id")
+    for pk, key, model_pk in kept:
         with transaction.atomic():
             if Export.objects.filter(pk=pk, archive_key=key).update(archive_key=None):
                 Blob.objects.filter(key=key).update(doomed_at=Now())
                 transaction.on_commit(partial(remove_blobs, [str(key)]), robust=True)
+                model = RegisteredModel.objects.get(pk=model_pk)
+                audit.record(AuditAction.EXPORT_EXPIRE, model=model, details={"export": str(pk)})
                 removed += 1
     return removed
 

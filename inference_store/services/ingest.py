@@ -16,7 +16,7 @@ from django.db import IntegrityError, connection, transaction
 from pydantic import ValidationError
 
 from inference_store import blobs
-from inference_store.contract.enums import ACTIONS_OF_TASK, InferenceAction, TaskType
+from inference_store.contract.enums import ACTIONS_OF_TASK, AuditAction, InferenceAction, TaskType
 from inference_store.contract.errors import Refusal
 from inference_store.contract.inferences import (
     LIST_OF_TASK,
@@ -26,6 +26,7 @@ from inference_store.contract.inferences import (
 )
 from inference_store.contract.vectors import numbers
 from inference_store.models import Blob, Inference, RegisteredModel
+from inference_store.services import audit
 from inference_store.services.ingest_few import Told, store_one
 from inference_store.services.ingest_rows import (
     canonical,
@@ -264,6 +265,8 @@ def _store_new(
                 raise _at(twice, position, requests[position], name)
             owners[storage_key] = key
     claim(model=model, owners=owners)
+    new_ids = [requests[position].inference_id for position in positions]
+    audit.record(AuditAction.INFERENCE_CREATE, model=model, inference_ids=new_ids)
     return keys
 
 

@@ -24,15 +24,16 @@ from inference_store.contract.inferences import NewInferenceStorageRequest
 from inference_store.models import RegisteredModel, SearchSlot
 from inference_store.models.search_slot import Unfit
 from inference_store.query.embeddings import Vector
+from inference_store.services import audit
 from inference_store.services.ingest_rows import ROW_COLUMNS, Metadata, float32, given_time, metadata_of, row
 
 MOST_TOGETHER = 32
 LARGEST_BYTES = 128 * 1024
 """Of one inference: what is larger would keep the others waiting."""
 MOST_MODELS = 1_000
-STATEMENT = b"select store_few($1, $2, $3, $4, $5, $6)"
-TYPES, FORMATS = (23, 25, 114, 114, 114, 1021), (0, 0, 0, 0, 0, 1)
-"""int, text, three of json, and real[] in binary."""
+STATEMENT = b"select store_few($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+TYPES, FORMATS = (23, 25, 114, 114, 114, 1021, 25, 25, 114), (0, 0, 0, 0, 0, 1, 0, 0, 0)
+"""int, text, three of json, real[] in binary, two of text, and json."""
 REAL = 700
 
 
@@ -83,6 +84,8 @@ class One:
     spelt: bytes
     entries: list[dict[str, Any]]
     vector: Vector | None
+    by: dict[str, Any]
+    """Who sent it, for the audit log: the thread that stores it may be another's."""
     turn: Lock = field(default_factory=Lock)
     leads: bool = False
     new: New | None = None
@@ -195,7 +198,8 @@ def _one(model: RegisteredModel, request: NewInferenceStorageRequest, digest: st
     if len(spelt) > LARGEST_BYTES:
         return None
     vector = None if embedding is None else float32(embedding)
-    return One(request.inference_id, slots.signature, values, spelt, entries, vector)
+    by = audit.caller_fields(request.inference_id)
+    return One(request.inference_id, slots.signature, values, spelt, entries, vector, by)
 
 
 def _as_read(one: One, new: New) -> NewRow:
@@ -254,6 +258,9 @@ def _execute(model: RegisteredModel, group: list[One]) -> bytes | None:
         orjson.dumps(entries) if entries else None,
         orjson.dumps(list(embedded)) if embedded else None,
         _reals(list(embedded.values())) if embedded else None,
+        model.project_id.encode(),
+        model.model_id.encode(),
+        orjson.dumps([each.by for each in group]),
     ]
     # Straight to libpq: at this rate, what a cursor does around a statement costs as much as the statement.
     with connection.cursor() as cursor, connection.wrap_database_errors:

@@ -21,15 +21,21 @@ from django.db.models.functions import Coalesce, Now
 from kombu.exceptions import OperationalError as BrokerError
 
 from inference_store.celery import app
+from inference_store.contract.enums import AuditAction
 from inference_store.contract.errors import Refusal
 from inference_store.models import Export, Job, JobState, RetentionTask
 from inference_store.models.job import hence
+from inference_store.services import audit
 
 logger = logging.getLogger(__name__)
 
 TASK_NAMES: dict[type[Job], str] = {
     Export: "inference_store.run_export",
     RetentionTask: "inference_store.run_retention",
+}
+STOPPED: dict[type[Job], tuple[AuditAction, str]] = {
+    Export: (AuditAction.EXPORT_STOP, "export"),
+    RetentionTask: (AuditAction.TASK_STOP, "task"),
 }
 SLICE_SECONDS = 20.0
 """A job works so long at a stretch, then queues again: a long one holds up no short one."""
@@ -214,6 +220,8 @@ def stop(job: J) -> J:
     held: J = type(job).objects.select_for_update().select_related("registered_model").get(pk=job.pk)
     if not held.is_active:
         return held
+    action, name = STOPPED[type(job)]
+    audit.record(action, model=held.registered_model, details={name: str(job.pk)})
     free = type(job).objects.unclaimed().filter(pk=job.pk)
     if free.update(state=JobState.STOPPED.value, finished_at=Now(), stop_requested_at=Now()):
         held.refresh_from_db()

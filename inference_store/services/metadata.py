@@ -3,9 +3,11 @@
 from django.db import transaction
 from django.utils import timezone
 
+from inference_store.contract.enums import AuditAction
 from inference_store.contract.errors import Refusal
 from inference_store.contract.metadata import Metadata, NewExtendedMetadataRequest
 from inference_store.models import Inference, RegisteredModel
+from inference_store.services import audit
 from inference_store.services.slots import FilledSlots
 
 
@@ -40,6 +42,12 @@ def put_metadata(
         held.pop(request.key, None)
     row.metadata.setdefault(str(request.type), {})[request.key] = request.parsed()
     _save(row, slots)
+    audit.record(
+        AuditAction.METADATA_SET,
+        model=model,
+        inference_id=inference_id,
+        details={"key": request.key, "type": str(request.type)},
+    )
     return Metadata(key=request.key, type=str(request.type), value=request.value)
 
 
@@ -52,4 +60,5 @@ def delete_metadata(*, model: RegisteredModel, inference_id: str, key: str) -> s
     for held in row.metadata.values():
         held.pop(key, None)
     _save(row, slots)
+    audit.record(AuditAction.METADATA_DELETE, model=model, inference_id=inference_id, details={"key": key})
     return key

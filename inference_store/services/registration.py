@@ -2,9 +2,11 @@
 
 from django.db import transaction
 
+from inference_store.contract.enums import AuditAction
 from inference_store.contract.errors import Refusal
 from inference_store.contract.inferences import NewProjectRequest, NewRegisterModelRequest
 from inference_store.models import Membership, Project, RegisteredModel, Role, User
+from inference_store.services import audit
 
 
 @transaction.atomic
@@ -18,6 +20,7 @@ def create_project(*, user: User, request: NewProjectRequest) -> Project:
     if not created:
         raise Refusal.conflict("A project of that id exists.", {"project_id": "is taken"})
     Membership.objects.create(user=user, project=project, role=Role.ADMIN)
+    audit.record(AuditAction.PROJECT_CREATE, project_id=project.pk)
     return project
 
 
@@ -41,4 +44,7 @@ def register_model(*, user: User, request: NewRegisterModelRequest) -> tuple[Reg
             "A model of that id is registered with other content; choose another id.",
             {"model_id": "is taken"},
         )
+    if created:
+        details = {name: wanted[name] for name in ("task_type", "embedding_size")}
+        audit.record(AuditAction.MODEL_CREATE, model=model, details=details)
     return model, created

@@ -9,6 +9,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import DateTimeField, Exists, ExpressionWrapper, F, Min, OuterRef, QuerySet
 from django.db.models.functions import Coalesce, Now
 
+from inference_store.contract.enums import AuditAction
 from inference_store.contract.errors import Refusal
 from inference_store.contract.jobs import KEPT_FOR_EVER, NewRetentionTaskRequest
 from inference_store.models import (
@@ -20,7 +21,7 @@ from inference_store.models import (
 )
 from inference_store.models.job import hence
 from inference_store.query.retention import refuse_unlisted
-from inference_store.services import jobs
+from inference_store.services import audit, jobs
 from inference_store.services.retention_policies import no_policy
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -149,7 +150,19 @@ def _begin(
     if not dry_run:
         RetentionPolicy.objects.filter(pk=policy.pk).update(last_scheduled_at=now)
     jobs.send(task)
+    details = {"task": str(task.pk), "policy": str(policy.pk), "dry_run": dry_run}
+    if preview is not None:
+        details["preview"] = str(preview.pk)
+    audit.record(
+        AuditAction.TASK_CREATE, model=policy.registered_model, details=details, actor=task_actor(task)
+    )
     return task
+
+
+def task_actor(task: RetentionTask) -> tuple[int | None, str]:
+    """For whom the task runs: who made it, or the policy that runs by itself."""
+    by_itself = f"retention policy {task.retention_policy_id}"
+    return task.user_id, by_itself if task.is_automated else task.started_by
 
 
 def _clock() -> datetime:

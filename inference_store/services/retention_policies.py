@@ -3,13 +3,16 @@
 from uuid import UUID
 
 from django.contrib.auth.models import AnonymousUser
+from django.db import transaction
 
-from inference_store.contract.enums import DeleteAction
+from inference_store.contract.enums import AuditAction, DeleteAction
 from inference_store.contract.errors import Refusal
 from inference_store.contract.jobs import NewRetentionPolicyRequest
 from inference_store.models import RegisteredModel, RetentionPolicy, User
+from inference_store.services import audit
 
 
+@transaction.atomic
 def create_policy(
     *, model: RegisteredModel, user: User | AnonymousUser, request: NewRetentionPolicyRequest
 ) -> tuple[RetentionPolicy, bool]:
@@ -33,9 +36,12 @@ def create_policy(
                 if getattr(policy, name) != value
             },
         )
+    if created:
+        audit.record(AuditAction.POLICY_CREATE, model=model, details={"policy": str(policy.pk)} | wanted)
     return policy, created
 
 
+@transaction.atomic
 def delete_policy(*, model: RegisteredModel, policy_id: str) -> str:
     """Delete the policy; its tasks stay, and a run that is under way ends by the limits it began with."""
     try:
@@ -44,6 +50,7 @@ def delete_policy(*, model: RegisteredModel, policy_id: str) -> str:
         deleted = 0
     if not deleted:
         raise no_policy(policy_id)
+    audit.record(AuditAction.POLICY_DELETE, model=model, details={"policy": policy_id})
     return policy_id
 
 

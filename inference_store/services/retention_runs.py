@@ -18,10 +18,11 @@ from django.db.models.fields.tuple_lookups import TupleGreaterThan
 from django.db.models.functions import Now
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 
-from inference_store.contract.enums import DeleteAction, RetentionReason
+from inference_store.contract.enums import AuditAction, DeleteAction, RetentionReason
 from inference_store.contract.jobs import KEPT_FOR_EVER
 from inference_store.models import Blob, Inference, JobState, RetentionPreviewItem, RetentionTask
-from inference_store.services import deletion, jobs, soft_deletion
+from inference_store.services import audit, deletion, jobs, soft_deletion
+from inference_store.services.retention import task_actor
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,23 @@ def _batch(task: RetentionTask) -> bool:
             more = _take_due(held)
         if not more:
             held.state, held.finished_at = JobState.COMPLETE.value, Now()
+            _record_end(held)
     return more
+
+
+def _record_end(held: RetentionTask) -> None:
+    """What it did in all; the row names the record."""
+    details = {
+        "task": str(held.pk),
+        "dry_run": held.dry_run,
+        "records": held.total_record_count if held.dry_run else held.deleted_record_count,
+        "blobs": held.total_blob_count if held.dry_run else held.deleted_blob_count,
+        "digest": held.deleted_digest,
+    }
+    receipt = audit.record(
+        AuditAction.TASK_FINISH, model=held.registered_model, details=details, actor=task_actor(held)
+    )
+    held.audit_record_id = receipt.record_id
 
 
 # --- What is due --------------------------------------------------------------------------------------------
@@ -203,4 +220,11 @@ def _take(held: RetentionTask, keys: list[int]) -> None:
     for key in taken:
         link = f"{held.deleted_digest} {held.reason} {locked[key]}"
         held.deleted_digest = hashlib.sha256(link.encode()).hexdigest()
+    audit.record(
+        AuditAction.INFERENCE_EXPIRE if held.reason == RECORD else AuditAction.INPUT_EXPIRE,
+        model=held.registered_model,
+        inference_ids=[locked[key] for key in taken],
+        details={"task": str(held.pk), "action": held.delete_action, "digest": held.deleted_digest},
+        actor=task_actor(held),
+    )
     transaction.on_commit(partial(deletion.remove_blobs, doomed.keys), robust=True)

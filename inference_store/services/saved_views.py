@@ -4,9 +4,11 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
+from inference_store.contract.enums import AuditAction
 from inference_store.contract.errors import Refusal
 from inference_store.models import RegisteredModel, SavedView, User
 from inference_store.models.saved_view import LONGEST_VIEW_NAME, LONGEST_VIEW_QUERY
+from inference_store.services import audit
 
 MOST_VIEWS = 200
 """Of one owner and model: all of them are listed."""
@@ -21,7 +23,7 @@ def save_view(
     if SavedView.objects.filter(registered_model=model, owner=user).count() >= MOST_VIEWS:
         raise Refusal.conflict(f"You have {MOST_VIEWS} views of this model; delete one first.")
     view = SavedView(registered_model=model, owner=user, name=_name(name), query=query, is_shared=is_shared)
-    _store(view)
+    _store(view, AuditAction.VIEW_SAVE)
     return view
 
 
@@ -41,7 +43,7 @@ def find_view(*, user: User, view_id: UUID) -> SavedView:
 def rename_view(*, user: User, view_id: UUID, name: str) -> SavedView:
     view = _own(user, view_id)
     view.name = _name(name)
-    _store(view)
+    _store(view, AuditAction.VIEW_CHANGE)
     return view
 
 
@@ -49,13 +51,15 @@ def share_view(*, user: User, view_id: UUID, is_shared: bool) -> SavedView:
     """Share it with the model's project, or take that back."""
     view = _own(user, view_id)
     view.is_shared = is_shared
-    _store(view)
+    _store(view, AuditAction.VIEW_CHANGE)
     return view
 
 
+@transaction.atomic
 def delete_view(*, user: User, view_id: UUID) -> SavedView:
     view = _own(user, view_id)
     SavedView.objects.filter(pk=view.pk).delete()
+    _record(view, AuditAction.VIEW_DELETE)
     return view
 
 
@@ -73,10 +77,16 @@ def _name(text: str) -> str:
     return name
 
 
-def _store(view: SavedView) -> None:
+def _record(view: SavedView, action: AuditAction) -> None:
+    details = {"view": str(view.pk), "name": view.name, "is_shared": view.is_shared}
+    audit.record(action, model=view.registered_model, details=details)
+
+
+def _store(view: SavedView, action: AuditAction) -> None:
     try:
         with transaction.atomic():
             view.save()
+            _record(view, action)
     except IntegrityError:
         raise Refusal.conflict(
             f"You have a view {view.name!r} of this model already; choose another name.", {"name": "is taken"}

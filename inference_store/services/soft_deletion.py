@@ -14,10 +14,12 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, models, transaction
 from django.db.models import F, QuerySet
 
+from inference_store.contract.enums import AuditAction
 from inference_store.models import Entry, Inference, RegisteredModel, SoftDeletedInference
 from inference_store.models.inference import SLOTS
 from inference_store.models.job import hence
 from inference_store.query.metadata_conditions import EqualsAny
+from inference_store.services import audit
 from inference_store.services.slots import FilledSlots
 
 RESTORED_AT_ONCE = 500
@@ -96,11 +98,15 @@ def _as_json(table: type[models.Model], alias: str) -> str:
     return " - ".join([f"({row})", *(f"'{column}'" for column in computed)])
 
 
-def forget(model: RegisteredModel, inference_ids: list[str]) -> None:
-    """Remove all that was softly deleted under these ids, for good."""
+def forget(model: RegisteredModel, inference_ids: list[str]) -> list[str]:
+    """Remove all that was softly deleted under these ids, for good; the id of each."""
     kept = SoftDeletedInference.objects.filter(registered_model=model)
     if inference_ids and kept.exists():  # as a rule there are none
-        kept.filter(EqualsAny(F("inference_id"), inference_ids, "text")).delete()
+        doomed = kept.filter(EqualsAny(F("inference_id"), inference_ids, "text"))
+        forgotten = list(doomed.select_for_update().values_list("pk", "inference_id"))
+        kept.filter(pk__in=[key for key, _ in forgotten]).delete()
+        return [inference_id for _, inference_id in forgotten]
+    return []
 
 
 def hold_off_restoring(model: RegisteredModel) -> None:
@@ -147,7 +153,10 @@ def _restore_some(
     restored = _insert(list(ids))
     slots.write(restored)
     SoftDeletedInference.objects.filter(pk__in=restored).delete()
-    told.restored += [ids[key] for key, _ in chosen if key in restored]
+    back = [ids[key] for key, _ in chosen if key in restored]
+    if back:
+        audit.record(AuditAction.INFERENCE_RESTORE, model=model, inference_ids=back)
+    told.restored += back
     told.refused += [ids[key] for key, _ in chosen if key in ids and key not in restored]
     return chosen[-1][1]
 
@@ -189,5 +198,11 @@ def purge_deleted() -> int:
 
 @transaction.atomic
 def _purge_some(old: QuerySet[SoftDeletedInference]) -> int:
-    keys = list(old.select_for_update(skip_locked=True).values_list("pk", flat=True)[:PURGED_AT_ONCE])
-    return SoftDeletedInference.objects.filter(pk__in=keys).delete()[0]
+    held = old.select_for_update(skip_locked=True, of=("self",)).select_related("registered_model")
+    rows = list(held.only("registered_model", "inference_id")[:PURGED_AT_ONCE])
+    of_model: dict[RegisteredModel, list[str]] = {}
+    for row in rows:
+        of_model.setdefault(row.registered_model, []).append(row.inference_id)
+    for model, inference_ids in of_model.items():
+        audit.record(AuditAction.INFERENCE_PURGE, model=model, inference_ids=inference_ids)
+    return SoftDeletedInference.objects.filter(pk__in=[row.pk for row in rows]).delete()[0]

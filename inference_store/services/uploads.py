@@ -8,13 +8,18 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from inference_store import blobs
+from inference_store.contract.enums import AuditAction
 from inference_store.contract.errors import Refusal
 from inference_store.models import Blob, RegisteredModel
+from inference_store.services import audit
 
 
+@transaction.atomic
 def new_upload(*, model: RegisteredModel, kind: Blob.Kind) -> str:
     """A new storage key of the model."""
-    return Blob.objects.create(key=blobs.new_key(model.pk), registered_model=model, kind=kind).key
+    key = Blob.objects.create(key=blobs.new_key(model.pk), registered_model=model, kind=kind).key
+    audit.record(AuditAction.UPLOAD_CREATE, model=model, details={"key": key, "kind": kind.value})
+    return key
 
 
 def receive(*, key: str, chunks: Iterable[bytes], limit_bytes: int | None = None) -> None:
@@ -23,13 +28,17 @@ def receive(*, key: str, chunks: Iterable[bytes], limit_bytes: int | None = None
     limit = settings.BLOB_MAXIMUM_BYTES if limit_bytes is None else limit_bytes
     # The bytes arrive before any lock or connection is held: a slow sender holds up nobody.
     with blobs.receive(chunks, limit) as received, transaction.atomic():
-        blob = _writable(Blob.objects.select_for_update().filter(key=key))
+        blob = _writable(
+            Blob.objects.select_related("registered_model").select_for_update(of=("self",)).filter(key=key)
+        )
         received.keep(key)
         described = received.description
         blob.uploaded_at = timezone.now()
         blob.size, blob.media_type = described.size, described.media_type
         blob.width, blob.height = described.width, described.height
         blob.save(update_fields=["uploaded_at", "size", "media_type", "width", "height"])
+        details = {"key": key, "size": blob.size}
+        audit.record(AuditAction.UPLOAD_WRITE, model=blob.registered_model, details=details)
 
 
 def _writable(rows: QuerySet[Blob]) -> Blob:

@@ -71,6 +71,9 @@ MATRIX: dict[str, dict[str, tuple[tuple[int, ...], Any]]] = {
     "stop-export-task": {"POST": (WRITE, None)},
     # By signature, whoever calls.
     "blob": {"GET": ((403,) * 5, None), "PUT": ((403,) * 5, None)},
+    "audit": {"GET": (RULE, None)},
+    "audit-record": {"GET": ((401, 404, 403, 403, 404), None)},
+    "audited-inferences": {"GET": ((401, 404, 403, 403, 404), None)},
     "openapi": {"GET": ((200,) * 5, None)},
     "docs": {"GET": ((200,) * 5, None)},
     "unknown": dict.fromkeys(METHODS, ((404,) * 5, None)),
@@ -84,6 +87,7 @@ def address(route: URLPattern) -> str:
         return "no/such/thing"
     path = str(route.pattern).replace("<id:model_id>", "detector").replace("<id:inference_id>", "i-1")
     path = path.replace("<id:policy_id>", POLICY).replace("<id:task_id>", TASK)
+    path = path.replace("<id:project_id>", "birds").replace("<id:record_id>", "0")
     return path.replace("<path:key>", "1/" + "0" * 32)
 
 

@@ -5,9 +5,12 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 from django.utils import timezone
 
+from inference_store.contract.enums import AuditAction
 from inference_store.models import Token, User
+from inference_store.services import audit
 
 LONGEST_DAYS = 36_500
 
@@ -30,4 +33,8 @@ class Command(BaseCommand):
         if user is None:
             raise CommandError(f"There is no active user {options['username']!r}.")
         expires_at = timezone.now() + timedelta(days=days) if days else None
-        self.stdout.write(Token.objects.issue(user, options["name"], expires_at)[1])
+        with transaction.atomic():
+            token, secret = Token.objects.issue(user, options["name"], expires_at)
+            details = {"user": user.get_username(), "token": token.hint, "name": token.name}
+            audit.record(AuditAction.TOKEN_CREATE, details=details)
+        self.stdout.write(secret)
