@@ -4,6 +4,7 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
 from dashboard import (
+    audit_views,
     chart_views,
     explore_views,
     export_views,
@@ -67,6 +68,13 @@ urlpatterns = [
         "models/<str:model_id>/exports/<str:export_id>/download",
         export_views.download_export,
         name="download_export",
+    ),
+    path("models/<str:model_id>/audit/", audit_views.model_audit, name="model_audit"),
+    path("projects/<str:project_id>/audit/", audit_views.project_audit, name="project_audit"),
+    path(
+        "projects/<str:project_id>/audit/records.<str:kind>",
+        audit_views.download_audit,
+        name="download_audit",
     ),
     path("models/<str:model_id>/retention/", retention_views.retention, name="retention"),
     path(

@@ -67,6 +67,8 @@ PAGES = {
     "exports": [f"{DETECTOR}exports/", "/models/empty/exports/"],
     "new_export": [f"{DETECTOR}exports/new?label=owl"],
     "download_export": [f"{DETECTOR}exports/{{export}}/download"],
+    "model_audit": [f"{DETECTOR}audit/", f"{DETECTOR}audit/?inference_id=i-59&action=metadata.set"],
+    "project_audit": ["/projects/birds/audit/", "/projects/birds/audit/?since=x"],
     "retention": [f"{DETECTOR}retention/", "/models/empty/retention/"],
     "retention_task": [f"{DETECTOR}retention/tasks/{{task}}/"],
 }
@@ -105,6 +107,7 @@ OTHERS = {
     "take_preview": "posts; what is wrong comes back as the task",
     "stop_task": "posts",
     "download_preview": "a file",
+    "download_audit": "a file",
 }
 """What is no page of its own, and why."""
 NOT_FOUND = ["/models/none/", "/nowhere/"]
