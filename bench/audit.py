@@ -1,7 +1,8 @@
 """What storing costs in CPU, to compare two checkouts: python -m bench.audit --bulk 20000 --singles 1500
 
 Starts a PostgreSQL of its own, stores the same inferences many at once and one by one, and prints
-microseconds of CPU for each: of this process and of its PostgreSQL backend. `--seal` seals what was recorded, and counts that in.
+microseconds of CPU for each: of this process and of its PostgreSQL backend. `--seal` seals
+what was recorded, and counts that in.
 """
 
 # ruff: noqa: E402  (the settings come before the models)
@@ -46,7 +47,8 @@ def measure(name: str, count: int, act: Callable[[], None]) -> None:
     each = [seconds / count * 1e6 for seconds in used]
     rate = count / (time.perf_counter() - began)
     print(
-        f"{name:8} python {each[0]:7.1f}  postgres {each[1]:7.1f}  together {sum(each):7.1f} µs  {rate:8,.0f}/s"
+        f"{name:8} python {each[0]:7.1f}  postgres {each[1]:7.1f}  "
+        f"together {sum(each):7.1f} µs  {rate:8,.0f}/s"
     )
 
 

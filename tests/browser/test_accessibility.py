@@ -68,7 +68,7 @@ PAGES = {
     "new_export": [f"{DETECTOR}exports/new?label=owl"],
     "download_export": [f"{DETECTOR}exports/{{export}}/download"],
     "model_audit": [f"{DETECTOR}audit/", f"{DETECTOR}audit/?inference_id=i-59&action=metadata.set"],
-    "project_audit": ["/projects/birds/audit/", "/projects/birds/audit/?since=x"],
+    "project_audit": ["/projects/birds/audit/", "/projects/birds/audit/?inference_id=i"],
     "retention": [f"{DETECTOR}retention/", "/models/empty/retention/"],
     "retention_task": [f"{DETECTOR}retention/tasks/{{task}}/"],
 }

@@ -254,6 +254,41 @@ def test_two_sealers_at_once_make_one_chain(key):
     assert verify().wrong == []
 
 
+BLOCKED = "select pid from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_sealer_that_dies_in_a_batch_leaves_nothing_half_done(key):
+    for _ in range(20):
+        with transaction.atomic():
+            audit.record(AuditAction.LOGOUT)
+    ended = []
+
+    def seal():
+        try:
+            sealing.seal_records()
+        except DatabaseError as error:
+            ended.append(error)
+        connection.close()
+
+    thread = threading.Thread(target=seal)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("lock table inference_store_auditseal in share mode")  # it can read, and not write
+        thread.start()
+        cursor.execute("set local statement_timeout = '20s'")
+        pid = None
+        while pid is None:
+            cursor.execute("select pg_stat_clear_snapshot()")
+            cursor.execute(BLOCKED)
+            pid = next((found for (found,) in cursor.fetchall()), None)
+        cursor.execute("select pg_terminate_backend(%s)", [pid])
+        thread.join()
+    assert len(ended) == 1
+    assert AuditSeal.objects.count() == 0
+    assert sealing.seal_records() == 20
+    assert verify().wrong == []
+
+
 def test_unsealed_records_are_told_after_a_while(db, key):
     with transaction.atomic():
         audit.record(AuditAction.LOGIN)
