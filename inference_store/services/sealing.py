@@ -183,7 +183,8 @@ def _chain(head: Head, records: list[tuple[Any, ...]]) -> Head:
         cursor.execute("select clock_timestamp()")
         now = cursor.fetchone()[0]
         columns = "sequence, record_id, key_id, sealed_at, seal"
-        with cursor.copy(f"copy {AuditSeal._meta.db_table} ({columns}) from stdin") as copy:
+        statement = f"copy {AuditSeal._meta.db_table} ({columns}) from stdin"
+        with connection.wrap_database_errors, cursor.copy(statement) as copy:
             for record in records:
                 sequence += 1
                 seal = seal_of(key, seal, (sequence, name, now), record)
