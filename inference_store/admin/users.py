@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
+from django.db import transaction
 from django.db.models import QuerySet
 from django.forms import ModelChoiceField, ModelForm, TextInput
 from django.http import HttpRequest
@@ -18,6 +19,11 @@ from inference_store.models import Membership, Project, Role, User
 class Users(Audited, ForSuperusers, UserAdmin):
     list_display = ("username", "email", "is_active", "is_staff", "is_superuser", "last_login")
     show_full_result_count = False
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> Any:  # noqa: A002  (Django's)
+        """With its audit record or not at all."""
+        with transaction.atomic():
+            return super().user_change_password(request, id, form_url)
 
 
 class UsernameField(ModelChoiceField):

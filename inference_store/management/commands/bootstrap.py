@@ -8,8 +8,10 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.db import connection, transaction
 
+from inference_store.contract.enums import AuditAction
 from inference_store.embedded import home
 from inference_store.models import Membership, Project, Role, Token, User
+from inference_store.services import audit
 
 USERNAME = "admin"
 PROJECT = "demo"
@@ -31,6 +33,11 @@ class Command(BaseCommand):
             project, _ = Project.objects.get_or_create(project_id=PROJECT, defaults={"name": "Demo"})
             Membership.objects.create(user=user, project=project, role=Role.ADMIN)
             _, secret = Token.objects.issue(user, "first token")
+            audit.record(
+                AuditAction.USER_CREATE,
+                project_id=PROJECT,
+                details={"user": USERNAME, "token": secret[:8], "first": True},
+            )
             path = write_private(home.make_directory(home.directory()) / "first_token", secret)
         self.stdout.write(
             "This store is new. Keep these; they are shown this once:\n"
