@@ -1,6 +1,7 @@
 """The workload in this store's own terms: requests to store and find, and answered objects as records."""
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from bench.compare.operations import BINS, NEIGHBOURS, PAGE
@@ -82,15 +83,22 @@ def storage_request(record: Record, vector: Array | None) -> NewInferenceStorage
         created_at=datetime.fromtimestamp(record["created_at"], UTC),
         data=NewInferenceAndMetadataCollection(
             object_detection=record["entries"],
-            embedding=None if vector is None else vector.tolist(),
+            embedding=vector,
             metadata=metadata,
         ),
     )
 
 
-def storage_requests(records: list[Record], vectors: Array | None) -> list[NewInferenceStorageRequest]:
+def each_storage_request(
+    records: list[Record], vectors: Array | None
+) -> Iterator[NewInferenceStorageRequest]:
+    """One made when it is asked for, so that the next are made while those before are on their way."""
     given = [None] * len(records) if vectors is None else list(vectors)
-    return [storage_request(record, vector) for record, vector in zip(records, given, strict=True)]
+    return (storage_request(record, vector) for record, vector in zip(records, given, strict=True))
+
+
+def storage_requests(records: list[Record], vectors: Array | None) -> list[NewInferenceStorageRequest]:
+    return list(each_storage_request(records, vectors))
 
 
 def record_of(found: Inference) -> Record:

@@ -47,7 +47,7 @@ class Adapter(ContractStore):
             database.expect_searches(ours.MODEL_ID)
 
     def insert(self, records: list[Record], vectors: Array | None) -> None:
-        inference.create_inferences(ours.MODEL_ID, ours.storage_requests(records, vectors))
+        inference.create_inferences(ours.MODEL_ID, ours.each_storage_request(records, vectors))
 
     def insert_one(self, record: Record, vector: Array | None) -> None:
         inference.create_inference(ours.MODEL_ID, ours.storage_request(record, vector))
