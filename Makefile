@@ -10,7 +10,7 @@ PY := $(VENV)/bin/python
 PIP = PYTHONWARNINGS=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore $(PY) -m pip --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv up test soak lint types migrations openapi bench compare lock chromium
+.PHONY: help .venv up test soak fuzz security lint types migrations openapi bench compare lock chromium
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[.a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,13 @@ test: $(VENV)/.for-dev chromium  ## Run the tests: ARGS="-k filter" narrows them
 
 soak: $(VENV)/.for-dev chromium  ## Run the tests that take long
 	@$(PY) -m pytest -m soak $(ARGS)
+
+fuzz: $(VENV)/.for-dev  ## Try the API's document against a real server: EXAMPLES=1000 of each operation, SEED=1
+	@FUZZ_EXAMPLES=$(EXAMPLES) FUZZ_SEED=$(SEED) $(PY) -m pytest tests/fuzz -m "not soak" -s $(ARGS)
+
+security: $(VENV)/.for-dev  ## Look for insecure code and for known faults of what is installed
+	@$(PY) -m bandit --quiet --configfile pyproject.toml --recursive inference_store dashboard
+	@$(PY) -m tools.advisories
 
 lint: $(VENV)/.for-dev  ## Check style and layout
 	@$(PY) -m ruff check .

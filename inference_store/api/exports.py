@@ -2,13 +2,12 @@
 
 from http import HTTPStatus
 
-from drf_spectacular.types import OpenApiTypes
 from pydantic import TypeAdapter, ValidationError
 from rest_framework.request import Request
 
 from inference_store.api.addresses import presigned
 from inference_store.api.authentication import user_of
-from inference_store.api.operations import Answer, StoreView, operation, parameter
+from inference_store.api.operations import LIMIT, Answer, StoreView, operation, parameter
 from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import DEFAULT_LIMIT, LARGEST_LIMIT
 from inference_store.contract.jobs import ExportTask, ExportTaskList, NewExportTaskRequest
@@ -53,8 +52,8 @@ class ExportTasks(StoreView):
         "list_export_tasks",
         role=Role.VIEWER,
         query=[
-            parameter("limit", f"How many at most: {DEFAULT_LIMIT} unless given.", OpenApiTypes.INT),
-            parameter("offset", "How many to pass over.", OpenApiTypes.INT),
+            parameter("limit", f"How many at most: {DEFAULT_LIMIT} unless given.", LIMIT),
+            parameter("offset", "How many to pass over.", {"type": "integer", "minimum": 0}),
         ],
         gives=ExportTaskList,
         summary="List exports",

@@ -37,7 +37,7 @@ from inference_store.services import audit, deletion, ingest, protection
 
 _boolean: TypeAdapter[bool] = TypeAdapter(bool)
 _form: TypeAdapter[EmbeddingForm] = TypeAdapter(EmbeddingForm)
-FORM = parameter("embeddings", "How to spell the embedding: numbers, base64 or none.")
+FORM = parameter("embeddings", "How to spell the embedding.", {"enum": ["numbers", "base64", "none"]})
 
 
 # --- Helpers ------------------------------------------------------------------------------------------------

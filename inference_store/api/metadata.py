@@ -1,6 +1,5 @@
 """Metadata of an inference, and statistics over a model's."""
 
-from drf_spectacular.types import OpenApiTypes
 from pydantic import TypeAdapter, ValidationError
 from rest_framework.request import Request
 
@@ -49,7 +48,7 @@ class InferenceMetadata(StoreView):
     @operation(
         "delete_metadata",
         role=Role.EDITOR,
-        query=[parameter("key", "The key to delete.", OpenApiTypes.STR, required=True)],
+        query=[parameter("key", "The key to delete.", {"type": "string", "minLength": 1}, required=True)],
         gives=DeletedMetadata,
         summary="Delete metadata",
         tag="metadata",

@@ -25,6 +25,7 @@ from inference_store.api.authentication import caller_of
 from inference_store.api.renderers import OneFormat, spelled
 from inference_store.contract.base import RequestModel
 from inference_store.contract.errors import ErrorBody, Refusal
+from inference_store.contract.filters import LARGEST_LIMIT
 from inference_store.models import Role
 
 Body: TypeAlias = BaseModel | dict[str, Any]
@@ -43,6 +44,10 @@ REASONS = {
     503: "The database is away, or the query took too long; try again, or narrow the filter.",
     507: "The disk is full.",
 }
+
+
+LIMIT = {"type": "integer", "minimum": 1, "maximum": LARGEST_LIMIT}
+"""The schema of how many a list may give."""
 
 
 class Nothing(RequestModel):
@@ -167,6 +172,7 @@ def _described(gives: Any, status: HTTPStatus) -> Any:
 def parameter(
     name: str, text: str, type_: Any = OpenApiTypes.STR, required: bool = False
 ) -> OpenApiParameter:
+    """A query parameter; its type is one of the generator's, or a JSON schema."""
     return OpenApiParameter(name, type_, OpenApiParameter.QUERY, required=required, description=text)
 
 

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 
 from inference_store.api.authentication import user_of
 from inference_store.api.exports import page_of
-from inference_store.api.operations import Answer, StoreView, operation, parameter
+from inference_store.api.operations import LIMIT, Answer, StoreView, operation, parameter
 from inference_store.archive.csv_table import neutral
 from inference_store.contract.base import ResponseModel
 from inference_store.contract.errors import Refusal
@@ -168,7 +168,7 @@ class Preview(StoreView):
         "get_retention_preview",
         role=Role.VIEWER,
         query=[
-            parameter("limit", f"How many at most: {DEFAULT_LIMIT} unless given.", OpenApiTypes.INT),
+            parameter("limit", f"How many at most: {DEFAULT_LIMIT} unless given.", LIMIT),
             parameter("cursor", "The page before's `next_cursor`."),
         ],
         gives=RetentionPreview,
