@@ -16,6 +16,7 @@ from dashboard.results import ENTRIES, Asked, query_with, request_of
 from dashboard.similarity import pasted_filter
 from dashboard.suggest import suggest
 from inference_store.contract.errors import Refusal
+from inference_store.contract.filters import NewGetInferencesRequest
 from inference_store.filtersets import InferenceFilterSet
 from inference_store.models import RegisteredModel
 from inference_store.services.query_vectors import keep_query_vector
@@ -60,15 +61,16 @@ def code(request: HttpRequest, model_id: str) -> HttpResponse:
     asked = request_of(model, filterset)
     context = {"model": model, "query": request.GET.urlencode(), "chips": filterset.chips(), "codes": []}
     if asked.request is not None:
-        context["codes"] = _codes(request, model, asked)
+        context["codes"] = _codes(request, model, asked, asked.request)
     return render(request, "dashboard/code.html", context, status=200 if asked.request else 400)
 
 
-def _codes(request: HttpRequest, model: RegisteredModel, asked: Asked) -> list[tuple[str, str, str]]:
+def _codes(
+    request: HttpRequest, model: RegisteredModel, asked: Asked, body: NewGetInferencesRequest
+) -> list[tuple[str, str, str]]:
     """(id, words, code) each."""
-    assert asked.request is not None  # noqa: S101
     base_url = f"{request.scheme}://{request.get_host()}"
-    wanted = asked.request.model_copy(update={"embeddings": None})
+    wanted = body.model_copy(update={"embeddings": None})
     entries, like = asked.view == ENTRIES, asked.similarity.like if asked.similarity else None
     address = base_url + reverse("api:granular" if entries else "api:search", args=[model.model_id])
     return [

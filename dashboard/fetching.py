@@ -10,7 +10,7 @@ from inference_store.contract.enums import ACTIONS_OF_TASK, InferenceAction, Tas
 from inference_store.contract.inferences import LIST_OF_TASK, Inference
 from inference_store.models import RegisteredModel
 
-TOKEN = "$INFERENCE_STORE_TOKEN"  # noqa: S105  (a variable's name)
+TOKEN = "$INFERENCE_STORE_TOKEN"  # noqa: S105  (a variable's name) # nosec B105
 
 
 def base_url(request: HttpRequest) -> str:

@@ -12,7 +12,7 @@ from inference_store.client.errors import NOT_CONFIGURED, InferenceStoreError
 
 API_PATH = "/api/inference-store/v1"
 URL_VARIABLE = "INFERENCE_STORE_URL"
-TOKEN_VARIABLE = "INFERENCE_STORE_TOKEN"  # noqa: S105 - the variable's name
+TOKEN_VARIABLE = "INFERENCE_STORE_TOKEN"  # noqa: S105 - the variable's name # nosec B105
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 60.0
 

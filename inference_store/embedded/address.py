@@ -52,4 +52,4 @@ def bracketed(host: str) -> str:
 
 def _dialled(host: str) -> str:
     """Whoever listens everywhere also listens on loopback."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104
+    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104 # nosec B104

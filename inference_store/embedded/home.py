@@ -206,4 +206,4 @@ def _elsewhere() -> Path:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", directory().parent.name)[:24]
         return SYSTEM / f"{name}-{digest}"
     # Not TMPDIR or XDG_RUNTIME_DIR: they differ between a person's sessions, and all must meet here.
-    return Path(f"/tmp/inference-store-{os.geteuid()}/{digest}")  # noqa: S108
+    return Path(f"/tmp/inference-store-{os.geteuid()}/{digest}")  # noqa: S108 # nosec B108

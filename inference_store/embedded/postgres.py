@@ -126,7 +126,7 @@ class Postgres:
                 cwd="/",
                 check=False,
                 **process.as_account(self.account),
-            )
+            )  # nosec B603
         if done.returncode:
             raise process.DiedError(f"{program.name} failed:\n{process.last_lines(self.log)}")
 
@@ -245,7 +245,7 @@ def _memory() -> int:
 def _shared_memory_type() -> str:
     """Containers have a /dev/shm of 64 MB as a rule: too little for building an index in parallel."""
     try:
-        found = os.statvfs("/dev/shm")  # noqa: S108
+        found = os.statvfs("/dev/shm")  # noqa: S108 # nosec B108
     except OSError:
         return "mmap"
     return "posix" if found.f_blocks * found.f_frsize >= 1024 * MIB else "mmap"

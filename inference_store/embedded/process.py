@@ -45,7 +45,7 @@ def spawn(
             start_new_session=True,
             preexec_fn=follow_parent(on_parent_death),
             **as_account(account),
-        )
+        )  # nosec B603
 
 
 def as_account(account: home.Account | None) -> dict[str, Any]:

@@ -120,7 +120,7 @@ class Store:
             cwd=home.CHECKOUT,
             start_new_session=True,
             preexec_fn=process.follow_parent(signal.SIGTERM),
-        )
+        )  # nosec B603
         try:
             while running.poll() is None and not self.supervisor.stopping:
                 self.supervisor.turn(IDLE_SECONDS)
@@ -135,7 +135,7 @@ class Store:
 
 
 def _web(host: str, port: int) -> list[str]:
-    memory = Path("/dev/shm")  # noqa: S108  (heartbeats of workers should not wait for a disk)
+    memory = Path("/dev/shm")  # noqa: S108  (heartbeats of workers should not wait for a disk) # nosec B108
     return _python(
         *("-m", "gunicorn", "inference_store.wsgi", "--bind", f"{address.bracketed(host)}:{port}"),
         *("--workers", "2", "--worker-class", "gthread", "--threads", "8", "--timeout", "120"),

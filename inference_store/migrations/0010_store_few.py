@@ -72,7 +72,7 @@ begin
     end if;
     return json_build_object('updated_at', moment, 'stored', coalesce(told, '{{}}'::json));
 end $$
-"""  # noqa: S608
+"""  # noqa: S608 # nosec B608
 
 
 class Migration(migrations.Migration):

@@ -12,7 +12,7 @@ from django.db.models import Q
 
 from inference_store.contract.base import Identifier
 
-TOKEN_PREFIX = "ist_"  # noqa: S105  (recognisable to secret scanners, not a secret)
+TOKEN_PREFIX = "ist_"  # noqa: S105  (recognisable to secret scanners, not a secret) # nosec B105
 
 
 class User(AbstractUser):

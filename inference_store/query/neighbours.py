@@ -223,12 +223,12 @@ class _Search:
         of_few, watermark = "inference_id = any((select ids from few)::bigint[])", self.chain[-1].watermark
         among, near, limit = of_few, "", f"limit {count}"
         if depth is not None:
-            newer = f"select id from few, unnest(ids) id where id > {watermark}"  # noqa: S608
-            among = f"inference_id = any(array(select inference_id from near union all {newer}))"  # noqa: S608
+            newer = f"select id from few, unnest(ids) id where id > {watermark}"  # noqa: S608 # nosec B608
+            among = f"inference_id = any(array(select inference_id from near union all {newer}))"  # noqa: S608 # nosec B608
             near = (
                 f", near as materialized (select inference_id from {UNITS} "  # noqa: S608
                 f"where {of_few} and inference_id <= {watermark} "
-                f"order by half <#> (select half from asked) limit {depth})"
+                f"order by half <#> (select half from asked) limit {depth})"  # nosec B608
             )
             limit = ""
         # As one array: the index then goes from key to key, whatever the planner thinks of the filter.
@@ -238,7 +238,7 @@ class _Search:
             ), few as materialized (select ids from counted where n <= {few}){near}
             select n, distance, inference_id from counted left join lateral (
                 {exact_distances(self.metric, among)} {limit}
-            ) found on true"""  # noqa: S608
+            ) found on true"""  # noqa: S608 # nosec B608
         with connection.cursor() as cursor:
             cursor.execute(statement, parameters)
             rows = cursor.fetchall()
@@ -288,16 +288,16 @@ def asking(metric: EmbeddingDistanceMetric, query: list[float]) -> str:
     """The query embedding as SQL, spelt once; for cosines also as units are stored."""
     vector = f"select '{spelled(np.asarray(query, np.float32))}'::vector as query"
     if metric is COSINE:
-        vector = f"select query, l2_normalize(query)::halfvec as half from ({vector}) given"  # noqa: S608
+        vector = f"select query, l2_normalize(query)::halfvec as half from ({vector}) given"  # noqa: S608 # nosec B608
     return f"with asked as materialized ({vector})"
 
 
 def near(index: VectorIndex, model: RegisteredModel, depth: int) -> str:
     """The condition that an embedding is one of those that the index gives first; after `asking`."""
     query = "half" if EmbeddingDistanceMetric(index.metric) is COSINE else "query"
-    ordering = index.ordering(model.embedding_size, f"select {query} from asked")  # noqa: S608
+    ordering = index.ordering(model.embedding_size, f"select {query} from asked")  # noqa: S608 # nosec B608
     source = f"{index.table} where {index.predicate}"
-    keys = f"select inference_id from {source} order by {ordering} limit {depth}"  # noqa: S608
+    keys = f"select inference_id from {source} order by {ordering} limit {depth}"  # noqa: S608 # nosec B608
     return f"inference_id = any(array({keys}))"
 
 
@@ -313,5 +313,5 @@ def exact_distances(metric: EmbeddingDistanceMetric, among: str) -> str:
     return (
         f"select {distance} as distance, inference_id from (select inference_id, vector, "  # noqa: S608
         f"vector {OPERATORS[metric]} (select query from asked) as raw from {EMBEDDINGS} where {among} "
-        "offset 0) held order by 1, 2"
+        "offset 0) held order by 1, 2"  # nosec B608
     )

@@ -73,14 +73,14 @@ class Wanted:
         part = f"order by {self.order} limit {self.limit} offset {self.offset}" if self.order else ""
         if self.offset:
             # What is passed over is read in the index alone.
-            keys = f"select r.id from {source} {condition} {part}"  # noqa: S608
+            keys = f"select r.id from {source} {condition} {part}"  # noqa: S608 # nosec B608
             source, condition = f"({keys}) k join {TABLE} r on r.id = k.id", ""
             part = f"order by {self.order}"
         elif part and with_vectors:
             # Nor are vectors looked up for other rows.
-            source, condition = f"(select * from {source} {condition} {part}) r", ""  # noqa: S608
+            source, condition = f"(select * from {source} {condition} {part}) r", ""  # noqa: S608 # nosec B608
             part = f"order by {self.order}"
-        return f"select {COLUMNS}, {vector} from {source} {joined} {condition} {part}"  # noqa: S608
+        return f"select {COLUMNS}, {vector} from {source} {joined} {condition} {part}"  # noqa: S608 # nosec B608
 
 
 def metadata_text(type_: str, value: Any) -> str:

@@ -32,7 +32,7 @@ WHO_CALLS = f"""
       left join {Project._meta.db_table} p on p.project_id = m.project_id
       left join {Membership._meta.db_table} held on held.user_id = u.id and held.project_id = m.project_id
      where t.digest = %s and (t.expires_at is null or t.expires_at > %s)
-"""  # noqa: S608
+"""  # noqa: S608 # nosec B608
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ LOOK = f"""
                    from generate_series(1, %s)),
            array(select inference_id from stored),
            array(select encode(content_digest, 'hex') from stored)
-"""  # noqa: S608
+"""  # noqa: S608 # nosec B608
 NO_CONTENT: Any = {"data_storage_key": True, "created_at": True, "data": {"embedding", "created_at"}}
 
 

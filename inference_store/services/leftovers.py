@@ -24,8 +24,8 @@ LEAVE = """
 REMOVE = f"""
     with gone as (delete from {Entry._meta.db_table} where inference_id = any(%s::bigint[]))
     delete from {Embedding._meta.db_table} where inference_id = any(%s::bigint[])
-"""  # noqa: S608
-REMOVE_UNITS = f"delete from {UnitEmbedding._meta.db_table} where inference_id = any(%s::bigint[])"  # noqa: S608
+"""  # noqa: S608 # nosec B608
+REMOVE_UNITS = f"delete from {UnitEmbedding._meta.db_table} where inference_id = any(%s::bigint[])"  # noqa: S608 # nosec B608
 
 
 def leave(model: RegisteredModel, keys: list[int]) -> None:

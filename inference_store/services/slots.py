@@ -76,7 +76,7 @@ class FilledSlots:
             f"update inference_store_inference held set ({columns}) = row(new.{', new.'.join(self.columns)}) "  # noqa: S608
             f"from unnest({', '.join(f'%s::{each}[]' for each in types)}) new(id, {columns}) "
             f"where held.id = new.id and ({', '.join(f'held.{each}' for each in self.columns)}) "
-            f"is distinct from ({', '.join(f'new.{each}' for each in self.columns)})"
+            f"is distinct from ({', '.join(f'new.{each}' for each in self.columns)})"  # nosec B608
         )
 
 

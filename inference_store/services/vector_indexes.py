@@ -424,7 +424,7 @@ def _sample(index: VectorIndex) -> list[list[float]]:
     first = keys.first()
     if first is None:
         return []
-    from_there = [random.randint(first, index.watermark) for _ in range(SAMPLE_QUERIES)]  # noqa: S311
+    from_there = [random.randint(first, index.watermark) for _ in range(SAMPLE_QUERIES)]  # noqa: S311 # nosec B311
     picked = {keys.filter(inference_id__gte=each).first() for each in from_there}
     stored = list(vectors([each for each in picked if each is not None]).values())
     drawn = [

@@ -39,7 +39,7 @@ class Service(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_request(self, *args: object) -> None:
         """Not in the tests' output."""
 
 
@@ -52,7 +52,9 @@ def service() -> Iterator[str]:
 
 
 def audit(lock: Path, url: str, **environment: str) -> tuple[int, str]:
-    command = "import sys, pathlib; from tools.advisories import main; sys.exit(main(pathlib.Path(sys.argv[1])))"
+    command = (
+        "import sys, pathlib; from tools.advisories import main; sys.exit(main(pathlib.Path(sys.argv[1])))"
+    )
     ended = subprocess.run(
         [sys.executable, "-c", command, str(lock)],
         env=os.environ | {"ADVISORIES_URL": url} | environment,
