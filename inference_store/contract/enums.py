@@ -184,9 +184,9 @@ class AuditAction(str, Enum):
     MODEL_DELETE = "model.delete"
     MEMBER_SET = "member.set"
     MEMBER_REMOVE = "member.remove"
-    TOKEN_CREATE = "token.create"  # noqa: S105  (no secret)
-    TOKEN_CHANGE = "token.change"  # noqa: S105
-    TOKEN_DELETE = "token.delete"  # noqa: S105
+    TOKEN_CREATE = "token.create"  # noqa: S105  (no secret) # nosec B105
+    TOKEN_CHANGE = "token.change"  # noqa: S105 # nosec B105
+    TOKEN_DELETE = "token.delete"  # noqa: S105 # nosec B105
     USER_CREATE = "user.create"
     USER_CHANGE = "user.change"
     USER_DELETE = "user.delete"

@@ -80,7 +80,7 @@ begin
      where name = any(names);
     return json_build_object('updated_at', moment, 'stored', coalesce(told, '{{}}'::json));
 end $$
-"""  # noqa: S608
+"""  # noqa: S608 # nosec B608
 
 
 OLD = "store_few(int, text, json, json, json, real[])"

@@ -37,7 +37,7 @@ RECORD = f"""
                          as part(first_id, last_id, ids, number))
     select id, (select sequence || ':' || seal from {AuditSeal._meta.db_table} order by sequence desc limit 1)
       from recorded
-"""  # noqa: S608
+"""  # noqa: S608 # nosec B608
 
 
 @dataclass(frozen=True, slots=True)

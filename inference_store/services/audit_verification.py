@@ -23,15 +23,15 @@ CHAIN = f"""
     select s.sequence, s.record_id, s.key_id, s.sealed_at, s.seal, {sealing.RECORD}
       from {AuditSeal._meta.db_table} s left join {AuditRecord._meta.db_table} r on r.id = s.record_id
      order by s.sequence
-"""  # noqa: S608
+"""  # noqa: S608 # nosec B608
 UNSEALED = f"""
     select id, recorded_at < clock_timestamp() - make_interval(secs => %s) from {AuditRecord._meta.db_table} r
      where not exists (select from {AuditSeal._meta.db_table} s where s.record_id = r.id) order by id
-"""  # noqa: S608
+"""  # noqa: S608 # nosec B608
 STRAYS = f"""
     select distinct record_id from {AuditedInferences._meta.db_table} p
      where not exists (select from {AuditRecord._meta.db_table} r where r.id = p.record_id) limit %s
-"""  # noqa: S608
+"""  # noqa: S608 # nosec B608
 
 
 @dataclass(slots=True)
