@@ -13,7 +13,10 @@ def main() -> None:
         raise SystemExit(
             "Django is not installed in this environment: run `make up` (or `make .venv`) first."
         ) from error
-    execute_from_command_line(sys.argv)
+    from inference_store import calling
+
+    with calling.serving(calling.of_command()):
+        execute_from_command_line(sys.argv)
 
 
 if __name__ == "__main__":

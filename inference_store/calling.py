@@ -1,14 +1,28 @@
 """Who is being served: one request, command or job, as a context variable that anything below may read."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import getpass
+import ipaddress
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase
 
 API, PAGE, ADMIN, COMMAND, JOB = "api", "page", "admin", "command", "job"
 """The doors."""
+HEADER: Final = "X-Request-ID"
+ENVIRON: Final = "inference_store.calling"
+"""Where a request's WSGI environment keeps who was served, for the line about it in the access log."""
+TASK_HEADER: Final = "inference_store_request_id"
+"""Under which a task's message carries the id of the request that sent it."""
+WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+
+Answer = Callable[[HttpRequest], HttpResponseBase]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +77,70 @@ def set_current(calling: Calling | None) -> None:
 
 def new_id() -> str:
     return uuid4().hex
+
+
+# --- Requests -----------------------------------------------------------------------------------------------
+def request_id(sent: str | None) -> str:
+    """The id that was sent if it is well-formed, else a new one: it goes into headers, logs and rows."""
+    return sent if sent and WELL_FORMED.fullmatch(sent) else new_id()
+
+
+def door(path: str) -> str:
+    if path.startswith("/api/"):
+        return API
+    return ADMIN if path.startswith("/admin/") else PAGE
+
+
+def client_address(remote: str, forwarded: str, proxies: int) -> str:
+    """The client's address: `remote` is who is connected, or the one that the outermost of our proxies saw.
+
+    Each proxy appends whom it saw to X-Forwarded-For; what stands left of ours, anybody may have written.
+    """
+    seen = [each.strip() for each in forwarded.split(",")] if proxies and forwarded else []
+    if len(seen) >= proxies > 0:
+        with suppress(ValueError):
+            return str(ipaddress.ip_address(seen[-proxies]))
+    return remote
+
+
+def middleware(answer: Answer) -> Answer:
+    """Outermost: every answer names its request."""
+
+    def answered(request: HttpRequest) -> HttpResponseBase:
+        meta = request.META
+        calling = Calling(
+            request_id(meta.get("HTTP_X_REQUEST_ID")),
+            door(request.path_info),
+            address=client_address(
+                meta.get("REMOTE_ADDR", ""), meta.get("HTTP_X_FORWARDED_FOR", ""), settings.TRUSTED_PROXIES
+            ),
+        )
+        with serving(calling):
+            response = answer(request)
+            meta[ENVIRON] = current()
+        response.headers[HEADER] = calling.request_id
+        return response
+
+    return answered
+
+
+def identify_session(answer: Answer) -> Answer:
+    """After AuthenticationMiddleware: whose session it is, on pages. The API has no sessions."""
+
+    def answered(request: HttpRequest) -> HttpResponseBase:
+        # Without the cookie nobody is logged in, and nothing need be read.
+        if settings.SESSION_COOKIE_NAME in request.COOKIES and door(request.path_info) != API:
+            identify(request.user)
+        return answer(request)
+
+    return answered
+
+
+# --- Commands -----------------------------------------------------------------------------------------------
+def of_command() -> Calling:
+    """A management command, by the system's user who runs it."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        name = "unknown"
+    return Calling(new_id(), COMMAND, username=name)

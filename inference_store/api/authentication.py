@@ -6,6 +6,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
+from inference_store import calling
 from inference_store.models import User
 from inference_store.services import access
 
@@ -22,6 +23,7 @@ class BearerTokenAuthentication(BaseAuthentication):
         caller = access.caller(secret, named) if secret.isascii() else None
         if caller is None:
             raise AuthenticationFailed("The token is unknown or has expired: ask for a new one.")
+        calling.identify(caller.user, caller.token)
         return caller.user, caller
 
     def authenticate_header(self, request: Request) -> str:

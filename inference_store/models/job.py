@@ -9,6 +9,7 @@ from django.db.models import Q, Value
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 
+from inference_store import calling
 from inference_store.contract.enums import RetentionTaskState
 from inference_store.models.registered_model import RegisteredModel
 
@@ -47,6 +48,10 @@ class Job(models.Model):
     # Who started it; the name stays when the account goes.
     user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     started_by = models.CharField(max_length=150)
+    # The request that asked for it, which the lines of its log name.
+    request_id = models.CharField(
+        max_length=64, blank=True, editable=False, default=calling.current_id, db_default=""
+    )
     state = models.CharField(
         max_length=9,
         default=JobState.PENDING.value,

@@ -25,7 +25,8 @@ PROJECT = _columns(Project)
 # One statement and none of the ORM's, for it comes before every other of the API.
 WHO_CALLS = f"""
     select {", ".join(f"u.{each}" for each in USER)}, {", ".join(f"m.{each}" for each in MODEL)},
-           {", ".join(f"p.{each}" for each in PROJECT)}, held.role
+           {", ".join(f"p.{each}" for each in PROJECT)}, held.role,
+           t.hint
       from {Token._meta.db_table} t
       join {User._meta.db_table} u on u.id = t.user_id and u.is_active
       left join {RegisteredModel._meta.db_table} m on m.model_id = %s
@@ -37,11 +38,15 @@ WHO_CALLS = f"""
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls the API, the model that they name, and their role there; None where there is none."""
+    """Who calls the API, the model that they name, and their role there; None where there is none.
+
+    `token` is the hint of the one that they hold.
+    """
 
     user: User
     model: RegisteredModel | None
     role: Role | None
+    token: str = ""
 
     def model_for(self, model_id: str, role: Role) -> RegisteredModel:
         """As the function of that name, of the model that the call names."""
@@ -55,15 +60,15 @@ def caller(secret: str, model_id: str | None) -> Caller | None:
     rows = statements.rows(WHO_CALLS, [model_id, token_digest(secret), timezone.now()])
     if not rows:
         return None
-    found = rows[0]
+    *found, role, hint = rows[0]
     user = User.from_db(DEFAULT_DB_ALIAS, USER, found[: len(USER)])
-    of_model, of_project = found[len(USER) : -1 - len(PROJECT)], found[-1 - len(PROJECT) : -1]
+    of_model, of_project = found[len(USER) : -len(PROJECT)], found[-len(PROJECT) :]
     if of_model[0] is None:
-        return Caller(user, None, None)
+        return Caller(user, None, None, hint)
     model = RegisteredModel.from_db(DEFAULT_DB_ALIAS, MODEL, of_model)
     model.project = Project.from_db(DEFAULT_DB_ALIAS, PROJECT, of_project)
-    held = Role.ADMIN if user.is_superuser else found[-1] and Role(found[-1])
-    return Caller(user, model, held)
+    held = Role.ADMIN if user.is_superuser else role and Role(role)
+    return Caller(user, model, held, hint)
 
 
 def model_for(user: User | AnonymousUser, model_id: str, role: Role = Role.VIEWER) -> RegisteredModel:

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -20,6 +20,8 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Now
 from kombu.exceptions import OperationalError as BrokerError
 
+from inference_store import calling
+from inference_store.calling import Calling
 from inference_store.celery import app
 from inference_store.contract.enums import AuditAction
 from inference_store.contract.errors import Refusal
@@ -58,12 +60,13 @@ class JobStopped(Exception):  # noqa: N818  (not an error)
 # --- Handing out --------------------------------------------------------------------------------------------
 def send(job: Job) -> None:
     """Hand the job to a worker, once the caller's transaction is committed."""
-    transaction.on_commit(partial(_send, type(job), job.pk), robust=True)
+    transaction.on_commit(partial(_send, type(job), job.pk, job.request_id), robust=True)
 
 
-def _send(kind: type[Job], pk: UUID) -> None:
+def _send(kind: type[Job], pk: UUID, request_id: str) -> None:
     try:
-        app.send_task(TASK_NAMES[kind], args=[str(pk)], retry=False)
+        headers = {calling.TASK_HEADER: request_id}
+        app.send_task(TASK_NAMES[kind], args=[str(pk)], retry=False, headers=headers)
     except (BrokerError, OSError):
         # It stays pending, and the scheduler hands it out when the broker is back.
         logger.warning("The broker is away; job %s waits until it is back.", pk)
@@ -77,13 +80,13 @@ def resume() -> int:
     sent = 0
     for kind in TASK_NAMES:
         died, forgotten = Q(claimed_until__gt=F("sent_at")), Q(sent_at__lt=hence(-RESEND_SECONDS))
-        for pk in (
+        for pk, request_id in (
             kind.objects.active()
             .unclaimed()
             .filter(died | forgotten | Q(sent_at=None))
-            .values_list("pk", flat=True)
+            .values_list("pk", "request_id")
         ):
-            _send(kind, pk)
+            _send(kind, pk, request_id)
             sent += 1
     return sent
 
@@ -95,8 +98,12 @@ def work(kind: type[J], pk: UUID, step: Callable[[J], bool]) -> None:
     A refusal or a full disk ends the job as failed. Anything else is tried again when the claim has run out.
     """
     job = claim(kind, pk)
-    if job is None:
-        return
+    if job is not None:
+        with _serving(job):
+            _work(job, step)
+
+
+def _work(job: J, step: Callable[[J], bool]) -> None:
     until = time.monotonic() + SLICE_SECONDS
     try:
         with _kept(job):
@@ -105,7 +112,7 @@ def work(kind: type[J], pk: UUID, step: Callable[[J], bool]) -> None:
                     _give_back(job)
                     return
     except ClaimLostError:
-        logger.warning("Job %s has passed to another worker.", pk)
+        logger.warning("Job %s has passed to another worker.", job.pk)
     except JobStopped:
         finish(job, JobState.STOPPED)
     except Refusal as refusal:
@@ -113,7 +120,7 @@ def work(kind: type[J], pk: UUID, step: Callable[[J], bool]) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        logger.exception("Job %s", pk)
+        logger.exception("Job %s", job.pk)
         finish(job, JobState.FAILED, "The disk of the blob store is full. Make room and start it again.")
 
 
@@ -139,6 +146,12 @@ def claim(kind: type[J], pk: UUID) -> J | None:
         finish(job, JobState.FAILED, message)
         return None
     return job
+
+
+def _serving(job: Job) -> AbstractContextManager[Calling]:
+    """It is done for the one who asked, under the request that asked, however often it is taken up again."""
+    request_id = job.request_id or calling.current_id() or calling.new_id()
+    return calling.serving(Calling(request_id, calling.JOB, job.user_id, job.started_by))
 
 
 @contextmanager
