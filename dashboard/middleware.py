@@ -1,12 +1,14 @@
-"""What every page tells the browser it may load."""
+"""What pages take from a browser, and what every one tells it that it may load."""
 
 from collections.abc import Callable
 from functools import cache
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.urls import NoReverseMatch, get_script_prefix, get_urlconf, reverse
+
+from inference_store.api import ROUTE
 
 POLICY = {
     "default-src": "'none'",
@@ -60,5 +62,21 @@ def content_security_policy(
             is_admin = admin is not None and request.path.startswith(admin)
             response[HEADER] = ADMIN_SPELLED if is_admin else _spelled(settings.MAP_TILES_URL)
         return response
+
+    return middleware
+
+
+PAGE_METHODS = ("GET", "HEAD", "POST")
+
+
+def forms_only(
+    get_response: Callable[[HttpRequest], HttpResponse],
+) -> Callable[[HttpRequest], HttpResponse]:
+    """Pages and the admin site take what links and forms send; the API says itself what it takes."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if request.method in PAGE_METHODS or request.path_info.startswith(f"/{ROUTE}"):
+            return get_response(request)
+        return HttpResponseNotAllowed(PAGE_METHODS)
 
     return middleware

@@ -3,11 +3,13 @@
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import include, path
+from django.views.decorators.http import require_safe
 
 import inference_store.admin  # noqa: F401  (registers itself; there is no autodiscovery, see settings)
 from inference_store.api import ROUTE
 
 
+@require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
     """This process serves. Whether the database does is the API's to say."""
     return JsonResponse({"status": "ok"}, headers={"Cache-Control": "no-store"})
