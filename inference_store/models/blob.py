@@ -2,6 +2,7 @@
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 
 from inference_store.models.registered_model import RegisteredModel
 
@@ -21,7 +22,7 @@ class Blob(models.Model):
     key = models.TextField(primary_key=True, db_collation="C")
     registered_model = models.ForeignKey(RegisteredModel, on_delete=models.PROTECT, related_name="blobs")
     kind = models.CharField(max_length=8, choices=Kind.choices)
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
     uploaded_at = models.DateTimeField(null=True)
     doomed_at = models.DateTimeField(null=True)
     inference_id = models.BigIntegerField(null=True)  # its owner

@@ -1,0 +1,16 @@
+import django.db.models.functions.datetime
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("inference_store", "0015_store_few_audited"),
+    ]
+
+    operations = [
+        migrations.AlterField(
+            model_name="blob",
+            name="created_at",
+            field=models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+        ),
+    ]
