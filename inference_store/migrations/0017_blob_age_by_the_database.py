@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("inference_store", "0015_store_few_audited"),
+        ("inference_store", "0016_job_request_ids"),
     ]
 
     operations = [
