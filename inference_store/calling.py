@@ -15,6 +15,8 @@ from django.http import HttpRequest, HttpResponseBase
 
 API, PAGE, ADMIN, COMMAND, JOB = "api", "page", "admin", "command", "job"
 """The doors."""
+PROBES = {"/healthz", "/readyz"}
+"""Asked by machines, also while the database is away."""
 HEADER: Final = "X-Request-ID"
 ENVIRON: Final = "inference_store.calling"
 """Where a request's WSGI environment keeps who was served, for the line about it in the access log."""
@@ -103,6 +105,12 @@ def client_address(remote: str, forwarded: str, proxies: int) -> str:
     return remote
 
 
+def client_of(request: HttpRequest) -> str | None:
+    """The client's address, for who counts failed logins; None where there is none."""
+    calling = _current.get()
+    return (calling.address if calling else request.META.get("REMOTE_ADDR")) or None
+
+
 def middleware(answer: Answer) -> Answer:
     """Outermost: every answer names its request."""
 
@@ -129,7 +137,8 @@ def identify_session(answer: Answer) -> Answer:
 
     def answered(request: HttpRequest) -> HttpResponseBase:
         # Without the cookie nobody is logged in, and nothing need be read.
-        if settings.SESSION_COOKIE_NAME in request.COOKIES and door(request.path_info) != API:
+        reads_session = door(request.path_info) != API and request.path_info not in PROBES
+        if reads_session and settings.SESSION_COOKIE_NAME in request.COOKIES:
             identify(request.user)
         return answer(request)
 

@@ -1,11 +1,13 @@
 """The Celery application: `celery -A inference_store.celery worker`."""
 
+import logging
 import os
 from typing import Any
 
 from celery import Celery, signals
+from django.conf import settings
 
-from inference_store import calling
+from inference_store import calling, logs
 from inference_store.calling import Calling
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inference_store.settings")
@@ -29,3 +31,11 @@ def _begin(task: Any, **_: Any) -> None:
 @signals.task_postrun.connect
 def _end(**_: Any) -> None:
     calling.set_current(None)
+
+
+@signals.after_setup_logger.connect
+@signals.after_setup_task_logger.connect
+def _as_json(logger: logging.Logger, **_: Any) -> None:
+    if settings.LOG_FORMAT == "json":
+        for handler in logger.handlers:
+            handler.setFormatter(logs.JsonLines())

@@ -4,11 +4,13 @@ One variable makes an installation public: PUBLIC_URL, the address people type. 
 origins, secure cookies and HSTS follow from it. `docs/settings.md` lists every variable.
 """
 
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import environ
 
+from inference_store import logs
 from inference_store.embedded import home
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -46,6 +48,7 @@ INSTALLED_APPS = [
     "leaflet",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "axes",
     "inference_store",
     "dashboard",
 ]
@@ -63,6 +66,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "axes.middleware.AxesMiddleware",  # last: it answers for whoever is locked out
 ]
 ROOT_URLCONF = "inference_store.urls"
 WSGI_APPLICATION = "inference_store.wsgi.application"
@@ -131,6 +135,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 5.0,
         "options": {"expires": 5},
     },
+    "heartbeat": {"task": "inference_store.heartbeat", "schedule": 10.0, "options": {"expires": 10}},
     "assign slots": {"task": "inference_store.assign_slots", "schedule": 30.0, "options": {"expires": 30}},
     "build vector indexes": {
         "task": "inference_store.build_vector_indexes",
@@ -144,6 +149,21 @@ CELERY_BEAT_SCHEDULE = {
 
 # --- Who gets in --------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "inference_store.User"
+# The first refuses whoever is locked out, before a password is looked at.
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+# By name and address together: nobody can lock somebody else out from where that one is.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = env.int("LOGIN_FAILURES", default=5)
+AXES_COOLOFF_TIME = timedelta(minutes=env.int("LOGIN_LOCKED_MINUTES", default=15))
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_CALLABLE = "dashboard.locked_out.locked_out"
+AXES_CLIENT_IP_CALLABLE = "inference_store.calling.client_of"
+AXES_DISABLE_ACCESS_LOG = True  # the audit log has the logins
+AXES_ENABLE_ADMIN = AXES_VERBOSE = False
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -168,7 +188,7 @@ SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31_536_000 if _http
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _https
 # The proxy in front must set this header itself and drop a client's own (docs/settings.md).
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _https else None
-SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz)$"]
 
 # --- Blobs --------------------------------------------------------------------------------------------------
 BLOB_ROOT = Path(env.str("BLOB_ROOT", default="") or home.directory() / "blobs")
@@ -247,11 +267,14 @@ MAP_TILES_ATTRIBUTION = env.str("MAP_TILES_ATTRIBUTION", default="")
 LEAFLET_CONFIG = {"TILES": [], "RESET_VIEW": False, "ATTRIBUTION_PREFIX": ""}
 
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
+# "json": one object a line, for what collects logs; "line": for people.
+LOG_FORMAT = env.str("LOG_FORMAT", default="line")
+LOG_REQUESTS = env.bool("LOG_REQUESTS", default=LOG_FORMAT == "json")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {"line": {"format": logs.LINE}, "json": {"()": "inference_store.logs.JsonLines"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     # Refusals are answered, not logged: a 404 or a 401 is the caller's news.
     "loggers": {"django.request": {"level": "ERROR"}, "httpx": {"level": "WARNING"}},

@@ -9,6 +9,7 @@ from inference_store.services import (
     exports,
     jobs,
     leftovers,
+    readiness,
     retention,
     retention_runs,
     sealing,
@@ -52,6 +53,11 @@ def purge_deleted() -> int:
 @shared_task(name="inference_store.sweep_blobs")
 def sweep_blobs() -> int:
     return sweeping.sweep_blobs()
+
+
+@shared_task(name="inference_store.heartbeat")
+def heartbeat() -> None:
+    readiness.note_heartbeat()
 
 
 @shared_task(name="inference_store.assign_slots")

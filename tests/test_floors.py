@@ -13,6 +13,7 @@ FLOORS = [
     [
         "inference_store.client",
         "inference_store.calling",
+        "inference_store.logs",
         "inference_store.settings",
         "inference_store.statements",
         "inference_store.postgresql",
@@ -21,7 +22,13 @@ FLOORS = [
     ["inference_store.blobs", "inference_store.query"],
     ["inference_store.archive", "inference_store.services"],
     ["inference_store.audit_filterset", "inference_store.filtersets", "inference_store.tasks"],
-    ["inference_store.api", "inference_store.admin", "inference_store.management", "dashboard"],
+    [
+        "inference_store.api",
+        "inference_store.probes",
+        "inference_store.admin",
+        "inference_store.management",
+        "dashboard",
+    ],
 ]
 OUTSIDE = ["inference_store.apps", "inference_store.celery", "inference_store.urls", "inference_store.wsgi"]
 OUTSIDE += ["inference_store.migrations"]

@@ -140,6 +140,7 @@ def _web(host: str, port: int) -> list[str]:
         *("-m", "gunicorn", "inference_store.wsgi", "--bind", f"{address.bracketed(host)}:{port}"),
         *("--workers", "2", "--worker-class", "gthread", "--threads", "8", "--timeout", "120"),
         *("--graceful-timeout", "8", "--keep-alive", "5", "--log-level", "warning", "--no-control-socket"),
+        *("--logger-class", "inference_store.logs.Gunicorn"),
         # A filter travels in the query string: let it be as long as the server allows.
         *(
             "--limit-request-line",

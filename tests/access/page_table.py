@@ -36,6 +36,7 @@ def look(*more: int) -> dict:
 
 PAGES: Lines = {
     "healthz": {"GET": anybody()},
+    "readyz": {"GET": anybody()},
     "dashboard:models": {"GET": logged_in()},
     "dashboard:help": {"GET": anybody()},
     "dashboard:login": {
