@@ -6,7 +6,7 @@ import logging
 from datetime import timedelta
 from typing import Any
 
-from gunicorn.glogging import Logger
+from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 from pythonjsonlogger.json import JsonFormatter
 
 from inference_store import calling
@@ -37,7 +37,7 @@ class JsonLines(JsonFormatter):
                     log_data.setdefault(name, value)
 
 
-class Gunicorn(Logger):  # type: ignore[misc]  (it has no types)
+class Gunicorn(Logger):  # type: ignore[misc]  # it has no types
     """gunicorn's own lines, and with LOG_REQUESTS one for each answer."""
 
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:

@@ -62,7 +62,7 @@ def _cache() -> str:
 
 def _broker() -> str:
     with app.connection_for_write() as broker:
-        broker.ensure_connection(max_retries=0, timeout=PATIENCE_SECONDS)
+        broker.ensure_connection(max_retries=0, timeout=int(PATIENCE_SECONDS))
     return OK
 
 
