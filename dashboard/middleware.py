@@ -23,6 +23,14 @@ POLICY = {
 }
 ADMIN_POLICY = POLICY | {"style-src": "'self' 'unsafe-inline'"}
 HEADER = "Content-Security-Policy"
+ALWAYS = {
+    # No page here asks for any of these.
+    "Permissions-Policy": ", ".join(
+        f"{feature}=()"
+        for feature in ("camera", "display-capture", "geolocation", "microphone", "payment", "usb")
+    ),
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
 
 
 def spelled(policy: dict[str, str]) -> str:
@@ -57,6 +65,8 @@ def content_security_policy(
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
+        for header, value in ALWAYS.items():
+            response.headers.setdefault(header, value)
         if HEADER not in response:
             admin = _admin(get_urlconf() or settings.ROOT_URLCONF, get_script_prefix())
             is_admin = admin is not None and request.path.startswith(admin)

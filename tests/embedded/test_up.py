@@ -5,69 +5,15 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.request import urlopen
 
 import pytest
 
-from inference_store.embedded import home
-from tests.embedded.waiting import PATIENCE_SECONDS, wait_until
+from tests.embedded.running import Up, command_of
+from tests.embedded.waiting import wait_until
 from tests.servers import HOME
-
-
-class Up:
-    """One run of the command, its output read line by line."""
-
-    def __init__(self, state: Path, port: int) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.endswith("_URL")}
-        environment["INFERENCE_STORE_HOME"] = str(state)
-        self.url = f"http://127.0.0.1:{port}"
-        self.output = ""
-        self.process = subprocess.Popen(
-            [sys.executable, "manage.py", "up", "--no-demo", "--port", str(port)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=home.CHECKOUT,
-            env=environment,
-        )
-
-    def until(self, said: str) -> None:
-        """Read on until it has said this."""
-        assert self.process.stdout
-        for line in self.process.stdout:
-            self.output += line
-            if said in line:
-                return
-        pytest.fail(f"it ended without saying {said!r}:\n{self.output}")
-
-    def ended(self) -> int:
-        self.output += self.process.communicate(timeout=PATIENCE_SECONDS)[0]
-        return self.process.returncode
-
-    def healthy(self) -> bool:
-        try:
-            with urlopen(f"{self.url}/healthz", timeout=10) as answer:
-                return answer.status == 200
-        except OSError:
-            return False
-
-    def descendants(self) -> dict[int, str]:
-        """Every process below it, by id, with its command line."""
-        parents = {}
-        for entry in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                parents[int(entry.parent.name)] = int(entry.read_text().rpartition(")")[2].split()[1])
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-        below = {self.process.pid}
-        while more := {pid for pid, parent in parents.items() if parent in below} - below:
-            below |= more
-        return {pid: _command(pid) for pid in below - {self.process.pid}}
 
 
 @pytest.fixture(scope="module")
@@ -101,15 +47,8 @@ def up(state: Path, port: int) -> Iterator[Callable[[], Up]]:
             each.ended()
 
 
-def _command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-
-
 def all_gone(pids: dict[int, str]) -> bool:
-    return not any(_command(pid) == command for pid, command in pids.items() if command)
+    return not any(command_of(pid) == command for pid, command in pids.items() if command)
 
 
 def test_it_serves_refuses_a_second_and_stops_on_ctrl_c(up: Callable[[], Up]) -> None:
