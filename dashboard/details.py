@@ -126,7 +126,7 @@ def _bytes_of(inference: Inference, most: int) -> bytes | None:
     try:
         with blobs.open_blob(inference.data_storage_key) as file:
             return file.read(most)
-    except Refusal:
+    except (Refusal, blobs.UnavailableError):
         return None
 
 

@@ -141,7 +141,11 @@ def download_export(request: HttpRequest, model_id: str, export_id: str) -> Http
         )
     else:
         service.record_link(model, [str(export.pk)])
-        response = redirect(blobs.presigned_url(told.archive_key, "GET", told.readable_seconds))
+        response = redirect(
+            blobs.presigned_url(
+                told.archive_key, "GET", told.readable_seconds, blobs.archive_name(told.archive_key)
+            )
+        )
     response["Cache-Control"] = "no-store"
     return response
 

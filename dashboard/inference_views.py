@@ -1,5 +1,6 @@
 """An inference's page, what it is made of, and what can be changed there."""
 
+from http import HTTPStatus
 from typing import Any
 
 from django.contrib import messages
@@ -108,7 +109,10 @@ def thumbnail(request: HttpRequest, model_id: str, inference_id: str) -> HttpRes
     etag = f'"{version}-{size}"'
     if request.headers.get("If-None-Match") == etag:
         return HttpResponseNotModified()
-    picture = _picture(found, size)
+    try:
+        picture = _picture(found, size)
+    except blobs.UnavailableError:
+        return _later()
     response = _data(picture.content, picture.media_type)
     response["ETag"] = etag
     # Bytes under a key never change, so that an address with its version stands for one picture.
@@ -128,7 +132,10 @@ def crop(request: HttpRequest, model_id: str, inference_id: str, position: int) 
     etag = f'"{version}-{position}"'
     if request.headers.get("If-None-Match") == etag:
         return HttpResponseNotModified()
-    picture = _crop(found, entries[position])
+    try:
+        picture = _crop(found, entries[position])
+    except blobs.UnavailableError:
+        return _later()
     response = _data(picture.content, picture.media_type)
     response["ETag"] = etag
     response["Cache-Control"] = FOR_EVER if request.GET.get("v") == version else ASK_AGAIN
@@ -184,6 +191,15 @@ def download(request: HttpRequest, model_id: str, inference_id: str) -> HttpResp
         raise Http404
     response = redirect(blobs.presigned_url(found.data_storage_key, "GET"))
     response["Cache-Control"] = "no-store"
+    return response
+
+
+def _later() -> HttpResponse:
+    """A placeholder that no browser keeps: the blob store is away."""
+    response = _data(placeholder().content, placeholder().media_type)
+    response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    response["Cache-Control"] = "no-store"
+    response["Retry-After"] = "2"
     return response
 
 

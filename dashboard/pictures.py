@@ -14,6 +14,8 @@ from typing import BinaryIO, cast
 
 from PIL import Image, ImageDraw
 
+from inference_store.blobs import UnavailableError
+
 SIZES = (320, 1600)
 LARGE = "large"
 """The size of what is looked at closely: as it is, within these bounds."""
@@ -106,6 +108,8 @@ def _picture(
                 return _made(image, box_of(image))
             with _large:
                 return _made(image, box_of(image))
+    except UnavailableError:
+        raise
     except Exception:  # noqa: BLE001  (Pillow's decoders raise anything on hostile bytes)
         return placeholder()
 
@@ -131,6 +135,8 @@ def crop_picture(source: BinaryIO, box: Box, byte_count: int | None = None) -> P
                 return _crop(image, part, full)
             with _large:
                 return _crop(image, part, full)
+    except UnavailableError:
+        raise
     except Exception:  # noqa: BLE001  (Pillow's decoders raise anything on hostile bytes)
         return placeholder()
 

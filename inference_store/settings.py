@@ -192,6 +192,14 @@ SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz)$"]
 
 # --- Blobs --------------------------------------------------------------------------------------------------
 BLOB_ROOT = Path(env.str("BLOB_ROOT", default="") or home.directory() / "blobs")
+# A bucket, s3://bucket/prefix, in the place of that directory.
+BLOB_STORE = env.str("BLOB_STORE", default="")
+S3_ENDPOINT_URL = env.str("S3_ENDPOINT_URL", default="")
+S3_PUBLIC_ENDPOINT_URL = env.str("S3_PUBLIC_ENDPOINT_URL", default="")
+S3_REGION = env.str("S3_REGION", default="us-east-1")
+S3_ADDRESSING = env.str("S3_ADDRESSING", default="auto")
+S3_ACCESS_KEY_ID = env.str("S3_ACCESS_KEY_ID", default="")
+S3_SECRET_ACCESS_KEY = env.str("S3_SECRET_ACCESS_KEY", default="")
 BLOB_URL_SECONDS = env.int("BLOB_URL_SECONDS", default=900)
 BLOB_MAXIMUM_BYTES = env.int("BLOB_MAXIMUM_BYTES", default=256 * 2**20)
 # Unclaimed uploads younger than this are never swept: a slow client may still be about to name its key.

@@ -9,9 +9,9 @@ from inference_store import blobs
 from inference_store.query.rows import Plain
 
 
-def presigned(request: Request, key: str, method: str, seconds: int | None = None) -> str:
+def presigned(request: Request, key: str, method: str, seconds: int | None = None, name: str = "") -> str:
     """An absolute URL for that key and method. The object store's own are absolute already."""
-    url = blobs.presigned_url(key, method, seconds)
+    url = blobs.presigned_url(key, method, seconds, name)
     if not url.startswith("/"):
         return url
     if settings.PUBLIC_URL:

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from rest_framework import exceptions
 from rest_framework.response import Response
 
+from inference_store import blobs
 from inference_store.api import ROUTE
 from inference_store.contract.base import NO_NUL
 from inference_store.contract.errors import ErrorBody, Refusal
@@ -32,6 +33,7 @@ LONGEST_FIELD = 200
 RETRY_AFTER_SECONDS = 2
 NOTHING_HERE = "There is nothing at this address: see /api/inference-store/v1/docs for what there is."
 TRY_AGAIN = "The database can't be reached just now: try again in a moment."
+BLOBS_AWAY = "The blob store can't be reached just now: try again in a moment."
 OUR_FAULT = Refusal(500, "internal", "That failed through no fault of yours: it has been logged.")
 MESSAGES = {"extra_forbidden": "unknown field", "missing": "is required"}
 
@@ -146,6 +148,8 @@ def of_exception(error: Exception) -> Refusal | None:
         return of_database(error)
     if isinstance(error, UnreadablePostError | BadRequest | SuspiciousOperation):
         return Refusal(400, "invalid", "The request can't be read: check its address, headers and body.")
+    if isinstance(error, blobs.UnavailableError):
+        return Refusal(503, "blob_store_unavailable", BLOBS_AWAY)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Refusal(507, "storage_full", "The store's disk is full: nothing was stored.")
     return None

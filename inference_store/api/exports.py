@@ -5,6 +5,7 @@ from http import HTTPStatus
 from pydantic import TypeAdapter, ValidationError
 from rest_framework.request import Request
 
+from inference_store import blobs
 from inference_store.api.addresses import presigned
 from inference_store.api.authentication import user_of
 from inference_store.api.operations import LIMIT, Answer, StoreView, operation, parameter
@@ -19,7 +20,13 @@ from inference_store.services.exports import ToldExport
 def with_url(request: Request, told: ToldExport) -> ExportTask:
     """The task, with a URL to read the archive at while it is there."""
     if told.archive_key is not None:
-        told.task.presigned_url = presigned(request, told.archive_key, "GET", told.readable_seconds)
+        told.task.presigned_url = presigned(
+            request,
+            told.archive_key,
+            "GET",
+            told.readable_seconds,
+            blobs.archive_name(told.archive_key),
+        )
     return told.task
 
 

@@ -116,7 +116,7 @@ class Blobs(StoreView):
         if blob.kind == Blob.Kind.ARCHIVE:
             record_download(blob.key)
         response = FileResponse(blobs.open_blob(blob.key), content_type=blob.media_type)
-        named = f'; filename="export-{blob.key[-8:]}.zip"' if blob.kind == Blob.Kind.ARCHIVE else ""
+        named = f'; filename="{blobs.archive_name(blob.key)}"' if blob.kind == Blob.Kind.ARCHIVE else ""
         response["Content-Disposition"] = f"attachment{named}"
         response["X-Content-Type-Options"] = "nosniff"
         response["Content-Security-Policy"] = "sandbox; default-src 'none'"

@@ -174,7 +174,7 @@ def remove_blobs(keys: list[str]) -> None:
     for key in keys:
         try:
             blobs.remove(key)
-        except OSError:
+        except (OSError, blobs.UnavailableError):
             logger.warning("The blob %s could not be removed; the sweep will try again.", key, exc_info=True)
         else:
             removed.append(key)

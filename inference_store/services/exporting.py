@@ -5,7 +5,6 @@ what the row says and goes on, and since a writer keeps nothing but its counters
 """
 
 import hashlib
-import os
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -63,7 +62,7 @@ class Making:
     """An export being made, whose draft stays open from one step to the next."""
 
     def __init__(self) -> None:
-        self._draft: blobs.Draft | None = None
+        self._draft: blobs.AnyDraft | None = None
 
     def close(self) -> None:
         if self._draft is not None:
@@ -78,7 +77,7 @@ class Making:
             _complete(export, export.archive_key, size)
             return False
         try:
-            draft = self._draft = self._draft or blobs.Draft(str(export.pk), export.lengths)
+            draft = self._draft = self._draft or blobs.open_draft(str(export.pk), export.lengths)
         except blobs.DraftLostError:
             _begin_again(export)
             return True
@@ -111,7 +110,7 @@ def _begin_again(export: Export) -> None:
 
 
 # --- A batch ------------------------------------------------------------------------------------------------
-def _write_batch(export: Export, batch: ExportBatch, draft: blobs.Draft) -> None:
+def _write_batch(export: Export, batch: ExportBatch, draft: blobs.AnyDraft) -> None:
     writer, written = _writer(export), 0
     for start in range(0, len(batch.keys), READ_AT_ONCE):
         for whole in whole_inferences(export.registered_model, batch.keys[start : start + READ_AT_ONCE]):
@@ -128,7 +127,7 @@ def _write_batch(export: Export, batch: ExportBatch, draft: blobs.Draft) -> None
         held.expected_count -= len(batch.keys) - written
 
 
-def _write_inference(writer: Writer, whole: WholeInference, draft: blobs.Draft) -> None:
+def _write_inference(writer: Writer, whole: WholeInference, draft: blobs.AnyDraft) -> None:
     source = _open(whole) if writer.copies_inputs else None
     if source is None:
         # Its bytes went after its row was read, or are not asked for.
@@ -148,7 +147,7 @@ def _open(whole: WholeInference) -> BufferedReader | None:
         return None
 
 
-def _put(output: Output, draft: blobs.Draft, source: BufferedReader | None) -> None:
+def _put(output: Output, draft: blobs.AnyDraft, source: BufferedReader | None) -> None:
     if isinstance(output, Piece):
         draft.append(f"stream-{output.stream}", output.content)
     elif isinstance(output, File):
@@ -159,9 +158,9 @@ def _put(output: Output, draft: blobs.Draft, source: BufferedReader | None) -> N
 
 def _reader(source: BufferedReader) -> Callable[[], Iterable[bytes]]:
     """The content of a file, as often as it is asked for."""
-    if os.fstat(source.fileno()).st_size <= READ_WHOLE_BYTES:
-        whole = source.read()
-        return lambda: [whole]
+    beginning = source.read(READ_WHOLE_BYTES + 1)
+    if len(beginning) <= READ_WHOLE_BYTES:
+        return lambda: [beginning]
 
     def pieces() -> Iterable[bytes]:
         source.seek(0)
@@ -172,7 +171,7 @@ def _reader(source: BufferedReader) -> Callable[[], Iterable[bytes]]:
 
 
 # --- Members ------------------------------------------------------------------------------------------------
-def _add(draft: blobs.Draft, name: str, content: Callable[[], Iterable[bytes]]) -> None:
+def _add(draft: blobs.AnyDraft, name: str, content: Callable[[], Iterable[bytes]]) -> None:
     """Append a member; what it is made of is asked for twice, as its header stands before it."""
     digest, crc, size = hashlib.sha256(), 0, 0
     for piece in content():
@@ -187,7 +186,7 @@ def _add(draft: blobs.Draft, name: str, content: Callable[[], Iterable[bytes]]) 
     draft.append(MEMBERS, b",\n" + orjson.dumps(told))
 
 
-def _close(export: Export, draft: blobs.Draft) -> None:
+def _close(export: Export, draft: blobs.AnyDraft) -> None:
     """Write what stands after the inferences, and put the archive in its place."""
     writer = _writer(export)
     for joined in writer.closing():
@@ -204,7 +203,7 @@ def _close(export: Export, draft: blobs.Draft) -> None:
     draft.keep(ARCHIVE, key)
 
 
-def _joined(draft: blobs.Draft, parts: list[bytes | str]) -> Iterable[bytes]:
+def _joined(draft: blobs.AnyDraft, parts: list[bytes | str]) -> Iterable[bytes]:
     for part in parts:
         if isinstance(part, bytes):
             yield part
@@ -225,14 +224,14 @@ def _manifest(export: Export, writer: Writer) -> dict[str, Any]:
     }
 
 
-def _listing(draft: blobs.Draft, opening: bytes) -> Iterable[bytes]:
+def _listing(draft: blobs.AnyDraft, opening: bytes) -> Iterable[bytes]:
     yield opening.removesuffix(b"}") + b',"members":['
     for position, piece in enumerate(draft.pieces(MEMBERS)):
         yield piece if position else piece.removeprefix(b",")
     yield b"\n]}\n"
 
 
-def _end(draft: blobs.Draft) -> None:
+def _end(draft: blobs.AnyDraft) -> None:
     count = sum(piece.count(b"\n") for piece in draft.pieces(MEMBERS))
     offset, size = draft.size(ARCHIVE), draft.size(DIRECTORY)
     for piece in draft.pieces(DIRECTORY):

@@ -35,7 +35,7 @@ from inference_store.services.ingest_rows import (
     copy_inferences,
     given_time,
 )
-from inference_store.services.uploads import claim
+from inference_store.services.uploads import claim, collect
 
 TRIES = 10
 """Attempts when another writer stores one of the same ids at the same time: each lost race ends one."""
@@ -89,6 +89,7 @@ def store_inferences(*, model: RegisteredModel, requests: list[NewInferenceStora
 def store_from_upload(*, model: RegisteredModel, request: NewInferenceFromUploadRequest) -> Stored:
     """Store an inference whose collection was uploaded under `metadata_storage_key`."""
     field = "metadata_storage_key"
+    collect(model=model, keys=[request.metadata_storage_key], kind=Blob.Kind.METADATA)
     uploaded = Blob.objects.filter(
         key=request.metadata_storage_key, registered_model=model, kind=Blob.Kind.METADATA, doomed_at=None
     ).exclude(uploaded_at=None)
@@ -140,6 +141,7 @@ def _store_digested(
     metadata_storage_key: str | None = None,
 ) -> Stored:
     first_of = _without_repeats(requests, digests, name)
+    collect(model=model, keys=[each.data_storage_key for each in requests if each.data_storage_key])
     for attempt in range(TRIES):
         try:
             with transaction.atomic():

@@ -20,7 +20,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Now
 from kombu.exceptions import OperationalError as BrokerError
 
-from inference_store import calling
+from inference_store import blobs, calling
 from inference_store.calling import Calling
 from inference_store.celery import app
 from inference_store.contract.enums import AuditAction
@@ -115,6 +115,10 @@ def _work(job: J, step: Callable[[J], bool]) -> None:
         logger.warning("Job %s has passed to another worker.", job.pk)
     except JobStopped:
         finish(job, JobState.STOPPED)
+    except blobs.UnavailableError:
+        # It is no fault of the job's: it is taken up again when the claim has run out, as often as it takes.
+        logger.warning("The blob store is away; job %s waits until it is back.", job.pk, exc_info=True)
+        type(job).objects.filter(pk=job.pk, claim=job.claim).update(attempts=0)
     except Refusal as refusal:
         finish(job, JobState.FAILED, refusal.message)
     except OSError as error:

@@ -67,8 +67,8 @@ def _broker() -> str:
 
 
 def _blobs() -> str:
-    with blobs.receive([b"."], 1):  # written and gone again
-        return OK
+    blobs.probe()
+    return OK
 
 
 def _jobs() -> str:

@@ -1,6 +1,7 @@
 """Uploads: a key is handed out, written once, and claimed by at most one inference."""
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 from django.conf import settings
 from django.db import transaction
@@ -32,13 +33,58 @@ def receive(*, key: str, chunks: Iterable[bytes], limit_bytes: int | None = None
             Blob.objects.select_related("registered_model").select_for_update(of=("self",)).filter(key=key)
         )
         received.keep(key)
-        described = received.description
-        blob.uploaded_at = timezone.now()
-        blob.size, blob.media_type = described.size, described.media_type
-        blob.width, blob.height = described.width, described.height
-        blob.save(update_fields=["uploaded_at", "size", "media_type", "width", "height"])
+        _describe(blob, received.description)
+        blob.save(update_fields=DESCRIBED)
         details = {"key": key, "size": blob.size}
         audit.record(AuditAction.UPLOAD_WRITE, model=blob.registered_model, details=details)
+
+
+COLLECTED_AT_ONCE = 100
+"""Rows that are locked while the bucket moves their bytes."""
+COLLECTORS = 16
+
+
+def collect(*, model: RegisteredModel, keys: Iterable[str], kind: Blob.Kind = Blob.Kind.DATA) -> None:
+    """Take in what clients sent straight to the bucket under these keys; 413 beyond the maximum.
+
+    Before the caller's transaction: it may take a while. Nothing to do where uploads come through us.
+    """
+    if not blobs.is_direct() or not (wanted := sorted(set(keys))):
+        return
+    for start in range(0, len(wanted), COLLECTED_AT_ONCE):
+        with transaction.atomic():
+            # The lock makes one at a time collect a key: its bytes are chosen once.
+            found = list(
+                Blob.objects.select_for_update()
+                .filter(key__in=wanted[start : start + COLLECTED_AT_ONCE], registered_model=model, kind=kind)
+                .filter(uploaded_at=None, doomed_at=None)
+                .order_by("key")
+            )
+            if collected := _collect(found):
+                audit.record(AuditAction.UPLOAD_WRITE, model=model, details={"keys": collected})
+
+
+def _collect(rows: list[Blob]) -> list[str]:
+    """The keys for which something had arrived."""
+    if not rows:
+        return []
+    limit = settings.BLOB_MAXIMUM_BYTES
+    with ThreadPoolExecutor(min(COLLECTORS, len(rows))) as pool:
+        described = list(pool.map(lambda row: blobs.collect(row.key, limit), rows))
+    for row, description in zip(rows, described, strict=True):
+        if description is not None:
+            _describe(row, description)
+            row.save(update_fields=DESCRIBED)
+    return [row.key for row in rows if row.uploaded_at is not None]
+
+
+DESCRIBED = ["uploaded_at", "size", "media_type", "width", "height"]
+
+
+def _describe(blob: Blob, described: blobs.Description) -> None:
+    blob.uploaded_at = timezone.now()
+    blob.size, blob.media_type = described.size, described.media_type
+    blob.width, blob.height = described.width, described.height
 
 
 def _writable(rows: QuerySet[Blob]) -> Blob:

@@ -63,7 +63,7 @@ def test_a_url_is_for_one_method_and_its_time(
     assert cast.nobody.get(url).status_code == 403
     assert cast.nobody.post(url, b"x").status_code == 405
     now = time.time()
-    monkeypatch.setattr("inference_store.blobs.time.time", lambda: now + 3600)
+    monkeypatch.setattr("inference_store.blobs.signing.time.time", lambda: now + 3600)
     assert cast.nobody.get(stored).status_code == 403
     assert cast.nobody.put(url, b"x").status_code == 403
 

@@ -495,7 +495,7 @@ def test_drafts_nobody_works_at_are_removed():
     steps = iter_steps(export, making)
     next(steps), next(steps)
     making.close()
-    blobs.Draft(str(uuid4()), {}).close()
+    blobs.open_draft(str(uuid4()), {}).close()
     exports.expire_archives()
     assert blobs.drafts() == [str(export.pk)]
 

@@ -1,10 +1,7 @@
-"""Where blobs live: the only module that knows. Signed URLs to write one once and to read it."""
+"""Blobs in a directory that all processes share: BLOB_ROOT."""
 
 import fcntl
-import hashlib
-import hmac
 import os
-import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator
@@ -12,45 +9,26 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedRandom, BufferedReader
 from pathlib import Path
-from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.urls import reverse
-from django.utils.crypto import salted_hmac
-from PIL import Image
 
+from inference_store.blobs import keys
+from inference_store.blobs.keys import (
+    Description,
+    DraftBusyError,
+    DraftLostError,
+    checked,
+    describe,
+    too_large,
+)
 from inference_store.contract.errors import Refusal
-
-KEY = re.compile(r"[0-9]{1,10}/[0-9a-f]{32}", re.ASCII)
-URL = re.compile(r"expires=([0-9]{1,12})&signature=([0-9a-f]{64})", re.ASCII)
-IMAGE_FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """What the bytes are: size, and for a picture its media type and dimensions in pixels."""
-
-    size: int
-    media_type: str = "application/octet-stream"
-    width: int | None = None
-    height: int | None = None
-
-
-def new_key(model_pk: int) -> str:
-    """A storage key of that model that nobody can guess."""
-    return f"{model_pk}/{uuid4().hex}"
 
 
 def _path(key: str) -> Path:
-    """Where a key's bytes lie; only keys of our own making have a place."""
-    if not KEY.fullmatch(key):
-        raise Refusal.not_found("There is no such blob.")
-    model, name = key.split("/")
+    """Where a key's bytes lie."""
+    model, name = checked(key).split("/")
     return Path(settings.BLOB_ROOT, model, name[:2], name)
-
-
-# --- Bytes --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +57,13 @@ def receive(chunks: Iterable[bytes], limit_bytes: int) -> Iterator[Received]:
             for chunk in chunks:
                 size += len(chunk)
                 if size > limit_bytes:
-                    raise Refusal(413, "too_large", f"The body is larger than {limit_bytes:,} bytes.")
+                    raise too_large(limit_bytes)
                 file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
-        yield Received(path, _describe(path, size))
+        yield Received(path, describe(path, size))
     finally:
         path.unlink(missing_ok=True)
-
-
-def _describe(path: Path, size: int) -> Description:
-    """By the header alone; nothing is decoded."""
-    with suppress(Exception), Image.open(path, formats=IMAGE_FORMATS) as image:
-        return Description(size, Image.MIME[image.format or ""], *image.size)
-    return Description(size)
 
 
 def open_blob(key: str) -> BufferedReader:
@@ -117,14 +88,6 @@ def remove(key: str) -> None:
 
 
 # --- Drafts -------------------------------------------------------------------------------------------------
-
-
-class DraftLostError(Exception):
-    """What was durable of a draft is there no more: it must be made anew."""
-
-
-class DraftBusyError(Exception):
-    """Another process writes at this draft."""
 
 
 class Draft:
@@ -174,7 +137,7 @@ class Draft:
         if stream in self._files:
             self._files[stream].flush()
             with (self._directory / stream).open("rb") as file:
-                while piece := file.read(PIECE_BYTES):
+                while piece := file.read(keys.PIECE_BYTES):
                     yield piece
 
     def commit(self) -> dict[str, int]:
@@ -202,9 +165,6 @@ class Draft:
             with suppress(OSError):  # what can't be flushed was not durable either
                 file.close()
         self._lock.close()
-
-
-PIECE_BYTES = 2**20
 
 
 def _draft(name: str) -> Path:
@@ -241,43 +201,3 @@ def remove_stale_incoming(older_than_seconds: float) -> int:
                     path.unlink()
                     removed += 1
     return removed
-
-
-# --- Signed URLs --------------------------------------------------------------------------------------------
-
-
-def _signature(method: str, key: str, expires: str) -> str:
-    message = f"{method}\n{key}\n{expires}"
-    return salted_hmac("inference_store.blobs", message, algorithm="sha256").hexdigest()
-
-
-def _url(method: str, key: str, expires: str) -> str:
-    path = reverse("api:blob", args=[key])
-    return f"{path}?expires={expires}&signature={_signature(method, key, expires)}"
-
-
-def presigned_url(key: str, method: str, seconds: int | None = None) -> str:
-    """A path with query, good for that key and method and so many seconds."""
-    lifetime = settings.BLOB_URL_SECONDS if seconds is None else seconds
-    return _url(method, key, str(int(time.time()) + lifetime))
-
-
-def verify(method: str, full_path: str, key: str) -> None:
-    """Refusal 403 unless this very URL, byte for byte, was signed for the method and is in time."""
-    refused = Refusal(
-        403, "bad_signature", "This URL was changed, is past its time, or is for another method."
-    )
-    signed = URL.fullmatch(urlsplit(full_path).query)
-    if not signed or not KEY.fullmatch(key):
-        raise refused
-    expires = signed.group(1)
-    if not hmac.compare_digest(_url(method, key, expires).encode(), full_path.encode()):
-        raise refused
-    if int(expires) < time.time():
-        raise Refusal(403, "expired", "This URL is past its time; ask for a new one.")
-
-
-def sha256(key: str) -> str:
-    """The SHA-256 of the stored bytes."""
-    with open_blob(key) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
