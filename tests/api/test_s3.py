@@ -18,8 +18,8 @@ from inference_store.models import Blob, Export, Inference, RegisteredModel
 from inference_store.models.job import hence
 from inference_store.services import deletion, exporting, exports, sweeping
 from inference_store.services.verification import verify_blobs
-from tests.api.test_blobs import place
 from tests.cast import Cast, request_of
+from tests.faults.test_row_13_presigned_urls import place
 from tests.making import make_user
 from tests.swift import BUCKET, Swift, swift_service  # noqa: F401  (a fixture)
 
@@ -90,6 +90,27 @@ def test_what_is_kept_is_written_once(cast: Cast, detector: RegisteredModel, buc
         assert file.read() == b"first"
     assert blobs.remove_stale_incoming(-60) == 1
     assert paths(bucket) == [key]
+
+
+def test_bytes_that_change_while_they_are_collected(
+    cast: Cast, detector: RegisteredModel, bucket: Any
+) -> None:
+    key, url = place(cast)
+    httpx.put(url, content=b"looked at")
+    body = request_of(data_storage_key=key)
+
+    def change(**told: Any) -> None:
+        httpx.put(url, content=b"sent between the look and the copy")
+
+    events = bucket.client.meta.events
+    events.register("before-call.s3.CopyObject", change)
+    try:
+        assert cast.bob.post("models/detector/inferences", body).status_code == 503
+    finally:
+        events.unregister("before-call.s3.CopyObject", change)
+    assert cast.bob.post("models/detector/inferences", body).status_code == 201
+    with blobs.open_blob(key) as file:
+        assert len(file.read()) == Blob.objects.get(key=key).size == 34
 
 
 def test_changed_urls_are_refused(cast: Cast, detector: RegisteredModel) -> None:
