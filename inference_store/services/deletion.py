@@ -19,6 +19,7 @@ from inference_store.models import Blob, Inference, RegisteredModel
 from inference_store.query.matching import matching
 from inference_store.query.metadata_conditions import EqualsAny
 from inference_store.services import audit, leftovers, soft_deletion
+from inference_store.services.backups import removal_held
 from inference_store.services.leftovers import array_of
 
 logger = logging.getLogger(__name__)
@@ -169,7 +170,9 @@ def _of_keys(keys: list[str]) -> QuerySet[Blob]:
 
 
 def remove_blobs(keys: list[str]) -> None:
-    """Remove the bytes of doomed blobs, then their rows. What fails is left to the sweep."""
+    """Remove the bytes of doomed blobs, then their rows. What fails, or waits for a backup, is the sweep's."""
+    if not keys or removal_held():
+        return
     removed = []
     for key in keys:
         try:

@@ -7,6 +7,7 @@ from django.db.models import Q, QuerySet
 from inference_store import blobs
 from inference_store.models import Blob
 from inference_store.models.job import hence
+from inference_store.services.backups import removal_held
 
 SWEPT_AT_ONCE = 1_000
 
@@ -35,7 +36,7 @@ def _sweep(key: str, patience_seconds: float) -> bool:
     """Remove one, under a lock on its row: nobody can claim it meanwhile."""
     with transaction.atomic():
         blob = _leftover(patience_seconds).select_for_update(skip_locked=True).filter(key=key).first()
-        if blob is None:
+        if blob is None or removal_held():
             return False
         blobs.remove(key)
         blob.delete()
