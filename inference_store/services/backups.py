@@ -20,6 +20,7 @@ from django.db import connection, transaction
 from django.db.migrations.recorder import MigrationRecorder
 
 from inference_store import blobs
+from inference_store.blobs.keys import KEY
 from inference_store.contract.errors import Refusal
 from inference_store.models import Blob
 
@@ -203,7 +204,7 @@ def _listed(backup: Path) -> Iterator[tuple[str, str]]:
     with (backup / LIST).open() as lines:
         for line in lines:
             digest, _, key = line.rstrip("\n").partition(" ")
-            if not blobs.KEY.fullmatch(key):
+            if not KEY.fullmatch(key):
                 raise BackupError(f"{LIST} names {key!r}, which is no key.")
             yield key, digest
 

@@ -170,7 +170,7 @@ def _of_keys(keys: list[str]) -> QuerySet[Blob]:
 
 
 def remove_blobs(keys: list[str]) -> None:
-    """Remove the bytes of doomed blobs, then their rows. What fails, or waits for a backup, is the sweep's."""
+    """Remove the bytes of doomed blobs, then their rows; what fails, or waits for a backup, is swept."""
     if not keys or removal_held():
         return
     removed = []

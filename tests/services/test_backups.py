@@ -18,6 +18,7 @@ from django.core.management.base import CommandError
 from django.db import connection, connections
 
 from inference_store import blobs
+from inference_store.blobs import local
 from inference_store.models import Blob, Inference, RegisteredModel
 from inference_store.services import backups, deletion, sweeping
 from inference_store.services.backups import BackupError
@@ -103,8 +104,8 @@ def test_what_is_restored_is_the_same_store(
     assert told.returncode == 0, told.stderr
     assert contents(elsewhere) == before
     for key in keys[:4]:
-        restored_bytes = (tmp_path / "root").joinpath(*blobs._path(key).parts[-3:]).read_bytes()
-        assert restored_bytes == blobs._path(key).read_bytes()
+        restored_bytes = (tmp_path / "root").joinpath(*local._path(key).parts[-3:]).read_bytes()
+        assert restored_bytes == local._path(key).read_bytes()
     assert "4 blobs" in told.stdout
     again = restored(tmp_path / "first", elsewhere, tmp_path / "root")
     assert again.returncode == 1
@@ -181,7 +182,7 @@ def test_a_killed_backup_is_none_and_holds_nothing_up(
     tmp_path: Path,
 ) -> None:
     key = store(cast, detector, "i-1")
-    fifo = blobs._path(key)
+    fifo = local._path(key)
     fifo.unlink()
     os.mkfifo(fifo)  # the copy waits here for ever
     target = tmp_path / "backup"
