@@ -48,6 +48,7 @@ REASONS = {
 
 LIMIT = {"type": "integer", "minimum": 1, "maximum": LARGEST_LIMIT}
 """The schema of how many a list may give."""
+LONG = "The address is longer than the web server reads: ask by POST, with a body."
 
 
 class Nothing(RequestModel):
@@ -146,6 +147,7 @@ def operation(
             parameters=parameters,
             request=request or takes,
             responses={(status, media_type): _described(gives, status) for status in answers}
+            | ({(414, "text/html"): OpenApiResponse(OpenApiTypes.STR, LONG)} if parameters else {})
             | {status: OpenApiResponse(ErrorBody, REASONS[status]) for status in sorted(statuses)},
         )(run)
 

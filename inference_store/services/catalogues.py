@@ -132,6 +132,8 @@ def _has_many_values(model: RegisteredModel, column: str) -> bool:
 def _wait_for_transactions(seconds: float) -> bool:
     """Wait until all have ended that are writing now; False if some take longer."""
     with connection.cursor() as cursor:
+        # A snapshot names no writer beyond the newest that has ended: let one end that is newer than all.
+        cursor.execute("select pg_current_xact_id()")
         cursor.execute("select array(select pg_snapshot_xip(pg_current_snapshot())::text)")
         writing = cursor.fetchone()[0]
         end = time.monotonic() + seconds

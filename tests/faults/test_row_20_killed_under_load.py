@@ -158,4 +158,4 @@ def test_nothing_acknowledged_is_lost(up: Up) -> None:
 
 @pytest.mark.soak
 def test_nothing_acknowledged_is_lost_for_long(up: Up) -> None:
-    print(survive(up, count=64, kills=3, seconds=600))
+    print(survive(up, count=64, kills=3, seconds=float(os.environ.get("SOAK_SECONDS", "600"))))

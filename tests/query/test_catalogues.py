@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 
+import psycopg
 import pytest
 from django.db import connection, transaction
 from django.db.models import Count
@@ -59,6 +60,12 @@ def disagreeing(model):
 def asking(type_, key, operator, value):
     wanted = {"key": key, "type": type_, "operator": operator, "value": str(value)}
     return BaseInferenceFilter(metadata_filter=[wanted])
+
+
+def psycopg_place():
+    connection.ensure_connection()
+    info = connection.connection.info
+    return {"host": info.host, "port": info.port, "user": info.user, "dbname": info.dbname}
 
 
 def with_catalogues(model, *keys):
@@ -133,6 +140,15 @@ def test_exact_when_begun_while_all_write():
             each.result()
     assert Catalogue.objects.filter(state=Catalogue.State.EXACT).count() >= 4
     assert disagreeing(model) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_newest_writer_is_waited_for_too():
+    """None that is newer has ended yet, so that no snapshot names it."""
+    with psycopg.connect(**psycopg_place()) as writer:
+        writer.execute("select pg_current_xact_id()")
+        assert not catalogues._wait_for_transactions(0.1)
+    assert catalogues._wait_for_transactions(60)
 
 
 @pytest.mark.django_db(transaction=True)
