@@ -15,7 +15,7 @@ from django.http import HttpRequest, HttpResponseBase
 
 API, PAGE, ADMIN, COMMAND, JOB = "api", "page", "admin", "command", "job"
 """The doors."""
-PROBES = {"/healthz", "/readyz"}
+PROBES = {"/healthz", "/readyz", "/metrics"}
 """Asked by machines, also while the database is away."""
 HEADER: Final = "X-Request-ID"
 ENVIRON: Final = "inference_store.calling"

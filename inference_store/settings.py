@@ -188,7 +188,8 @@ SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31_536_000 if _http
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _https
 # The proxy in front must set this header itself and drop a client's own (docs/settings.md).
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _https else None
-SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz)$"]
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 
 # --- Blobs --------------------------------------------------------------------------------------------------
 BLOB_ROOT = Path(env.str("BLOB_ROOT", default="") or home.directory() / "blobs")

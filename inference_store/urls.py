@@ -15,6 +15,7 @@ handler500 = "inference_store.api.errors.server_error"
 urlpatterns = [
     path("healthz", probes.healthz, name="healthz"),
     path("readyz", probes.readyz, name="readyz"),
+    path("metrics", probes.metrics, name="metrics"),
     path(ROUTE, include("inference_store.api.urls")),
     path("admin/", admin.site.urls),
     path("", include("dashboard.urls")),

@@ -37,6 +37,7 @@ def look(*more: int) -> dict:
 PAGES: Lines = {
     "healthz": {"GET": anybody()},
     "readyz": {"GET": anybody()},
+    "metrics": {"GET": anybody()},  # from this machine
     "dashboard:models": {"GET": logged_in()},
     "dashboard:help": {"GET": anybody()},
     "dashboard:login": {

@@ -28,7 +28,7 @@ ONLY_FORMS = ("GET", "HEAD", "POST")
 """What pages take at all; anything else is refused before anybody asks who it is."""
 
 
-NO_FORMS = {"healthz", "readyz", "admin:(?P<url>.*)$"}
+NO_FORMS = {"healthz", "readyz", "metrics", "admin:(?P<url>.*)$"}
 """Where a form would lead elsewhere, or nowhere."""
 
 

@@ -1,0 +1,94 @@
+"""What to watch, as Prometheus reads it. Each figure costs the same however much is stored."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from django.db import connection
+from django.db.models import Count, Max, Min, Q
+from django.db.models.functions import Now
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from inference_store.models import AuditSeal, Blob, Inference
+from inference_store.services import readiness, retention
+from inference_store.services.jobs import TASK_NAMES
+
+MOST_DOOMED = 10_000
+
+
+class Store(Collector):
+    """All figures, asked when they are collected."""
+
+    def collect(self) -> Iterator[Metric]:
+        yield from _jobs()
+        yield _parts()
+        yield _gauge(
+            "retention_overdue_seconds", "How long the most overdue policy waits to run.", _overdue()
+        )
+        yield _gauge("inferences", "Inferences, as PostgreSQL estimates them.", _estimated())
+        doomed = Blob.objects.exclude(doomed_at=None)[:MOST_DOOMED].count()
+        yield _gauge("blobs_doomed", f"Blobs whose bytes wait to be removed, {MOST_DOOMED} at most.", doomed)
+        head = AuditSeal.objects.aggregate(head=Max("sequence"))["head"]
+        yield _gauge("audit_head", "The number of the last sealed audit record.", head or 0)
+
+
+def exposition() -> bytes:
+    """The figures in Prometheus' text format."""
+    registry = CollectorRegistry()
+    registry.register(Store())
+    return generate_latest(registry)
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"inference_store_{name}", text, value=value)
+
+
+def _jobs() -> Iterator[Metric]:
+    jobs = GaugeMetricFamily("inference_store_jobs", "Jobs that have not ended.", labels=["kind", "state"])
+    waiting, running = (
+        GaugeMetricFamily(
+            f"inference_store_job_{each}_seconds", f"The oldest that is {each}.", labels=["kind"]
+        )
+        for each in ("waiting", "running")
+    )
+    claimed = Q(claimed_until__gte=Now())
+    for kind in TASK_NAMES:
+        name = kind._meta.model_name or ""
+        found = kind.objects.active().aggregate(
+            waiting=Count("pk", filter=~claimed | Q(claimed_until=None)),
+            running=Count("pk", filter=claimed),
+            since=Min("created_at", filter=~claimed | Q(claimed_until=None)),
+            began=Min("started_at", filter=claimed),
+        )
+        jobs.add_metric([name, "waiting"], found["waiting"])
+        jobs.add_metric([name, "running"], found["running"])
+        waiting.add_metric([name], _seconds_since(found["since"]))
+        running.add_metric([name], _seconds_since(found["began"]))
+    yield from (jobs, waiting, running)
+
+
+def _parts() -> Metric:
+    ready = GaugeMetricFamily("inference_store_ready", "1 where the part is there.", labels=["part"])
+    for part, said in readiness.kept.look().parts.items():
+        ready.add_metric([part], float(said == readiness.OK))
+    return ready
+
+
+def _overdue() -> float:
+    return _seconds_since(retention.due_policies().aggregate(due=Min("due_at"))["due"])
+
+
+def _seconds_since(moment: datetime | None) -> float:
+    """By the database's clock; 0 where there is no such moment."""
+    with connection.cursor() as cursor:
+        cursor.execute("select coalesce(extract(epoch from now() - %s::timestamptz), 0)", [moment])
+        return float(cursor.fetchone()[0])
+
+
+def _estimated() -> float:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select greatest(reltuples, 0) from pg_class where oid = %s::regclass", [Inference._meta.db_table]
+        )
+        return float(cursor.fetchone()[0])
