@@ -103,8 +103,9 @@ def test_a_filter_that_leaves_only_what_is_far_away(planted, metric, limit, few)
         rows = nearest(planted.model, query, metric, of_cluster(number), limit=limit)
         expected = distances(metric, query, planted.vectors[passing])
         found.append(share_found(rows, expected, limit))
-    assert np.mean(found) >= 0.99
-    assert min(found) >= 0.9
+    # As shipped so few are read one by one; asked of the indexes all the same, some may be missed.
+    forced = set(neighbours.FEW_PER_ROOT.values()) == {1}
+    assert np.mean(found) >= (0.9 if forced else 1)
 
 
 def test_what_is_newer_than_the_index(planted):
