@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -34,6 +35,13 @@ def environment(**changes: str) -> dict[str, str]:
         "SECRET_KEY": settings.SECRET_KEY,
         **changes,
     }
+
+
+def database(name: str | None = None) -> dict[str, Any]:
+    """Where psycopg finds the tests' database, or another one on its server."""
+    connection.ensure_connection()
+    info = connection.connection.info
+    return {"host": info.host, "port": info.port, "user": info.user, "dbname": name or info.dbname}
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:

@@ -8,7 +8,7 @@ from rest_framework.request import Request
 
 from inference_store.api.authentication import user_of
 from inference_store.api.exports import page_of
-from inference_store.api.operations import Answer, StoreView, operation, parameter
+from inference_store.api.operations import LIMIT, Answer, StoreView, operation, parameter
 from inference_store.audit_filterset import AuditFilterSet
 from inference_store.contract.audit import AuditPage, SealedAuditRecord
 from inference_store.contract.errors import Refusal
@@ -37,7 +37,7 @@ class AuditRecords(StoreView):
         "list_audit_records",
         query=[
             *FILTERS,
-            parameter("limit", f"How many at most: {DEFAULT_LIMIT} unless given.", OpenApiTypes.INT),
+            parameter("limit", f"How many at most: {DEFAULT_LIMIT} unless given.", LIMIT),
             parameter("cursor", "The page before's `next_cursor`."),
         ],
         gives=AuditPage,

@@ -23,6 +23,7 @@ from inference_store.query.statistics import metadata_statistics
 from inference_store.services import catalogues, deletion, slot_assignment
 from tests.making import LONG_AGO, make_model, make_request, store
 from tests.services.test_slots import KEYS, write
+from tests.workers import database
 
 COLUMNS = ["created_at", "data_source", "label", *NUMBER_SLOTS, *STRING_SLOTS]
 SPREAD = [-1e308, -7.5, -1, 0, 5e-324, 1e-300, 0.1, 1, 2, 2.5, 3, 7, 100, 1e10, 1.7e308]
@@ -60,12 +61,6 @@ def disagreeing(model):
 def asking(type_, key, operator, value):
     wanted = {"key": key, "type": type_, "operator": operator, "value": str(value)}
     return BaseInferenceFilter(metadata_filter=[wanted])
-
-
-def psycopg_place():
-    connection.ensure_connection()
-    info = connection.connection.info
-    return {"host": info.host, "port": info.port, "user": info.user, "dbname": info.dbname}
 
 
 def with_catalogues(model, *keys):
@@ -145,7 +140,7 @@ def test_exact_when_begun_while_all_write():
 @pytest.mark.django_db(transaction=True)
 def test_the_newest_writer_is_waited_for_too():
     """None that is newer has ended yet, so that no snapshot names it."""
-    with psycopg.connect(**psycopg_place()) as writer:
+    with psycopg.connect(**database()) as writer:
         writer.execute("select pg_current_xact_id()")
         assert not catalogues._wait_for_transactions(0.1)
     assert catalogues._wait_for_transactions(60)

@@ -23,6 +23,7 @@ from inference_store.models import Blob, Inference, RegisteredModel
 from inference_store.services import backups, deletion, sweeping
 from inference_store.services.backups import BackupError
 from tests.cast import Cast, cast, detector, request_of  # noqa: F401
+from tests.workers import database as database_at
 from tests.workers import environment, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -60,21 +61,15 @@ def store(cast: Cast, model: RegisteredModel, name: str) -> str:  # noqa: F811
 def elsewhere(transactional_db: None) -> Iterator[str]:
     """An empty database on the same server."""
     name = f"restored_{uuid4().hex[:8]}"
-    with psycopg.connect(**plain(), autocommit=True) as server:
+    with psycopg.connect(**database_at(), autocommit=True) as server:
         server.execute(f"create database {name}")
         yield name
         server.execute(f"drop database {name} with (force)")
 
 
-def plain(database: str | None = None) -> dict[str, Any]:
-    connection.ensure_connection()
-    info = connection.connection.info
-    return {"host": info.host, "port": info.port, "user": info.user, "dbname": database or info.dbname}
-
-
 def contents(database: str | None = None) -> dict[str, list[str]]:
     """Every row of every table, as text."""
-    with psycopg.connect(**plain(database)) as server:
+    with psycopg.connect(**database_at(database)) as server:
         tables = [name for (name,) in server.execute(TABLES)]
         return {
             table: sorted(text for (text,) in server.execute(f"select t::text from {table} t"))
