@@ -37,6 +37,8 @@ FEW_PER_ROOT = {
     EmbeddingDistanceMetric.NEGATIVE_DOT_PRODUCT: 16,
 }
 """Times the root of all rows: where a filter leaves so few, reading them all is quicker than an index."""
+ENOUGH_TO_TELL = 32
+"""So many that a filter leaves tell whether they lie among the others as if by chance."""
 ROUNDING = {COSINE: 1e-4}
 """By how much an index of halves may be wrong about which of two is nearer."""
 MOST_ROUNDING = 2**-9
@@ -179,12 +181,14 @@ class _Search:
         needed = count * MARGIN * (1 if queryset is None else MARGIN_OF_FILTERS)
         while depth := _depth_for(needed):
             found, horizon = self._by_index(depth)
+            spread = True
             if queryset is not None:
                 near = queryset.filter(pk__in=[key for _, key in found])
                 passing = set(near.values_list("pk", flat=True))
+                spread = _spread([rank for rank, (_, key) in enumerate(found) if key in passing], count)
                 found = [each for each in found if each[1] in passing]
             certain = self._certain(found, horizon)
-            if len(certain) >= count or horizon == math.inf:
+            if horizon == math.inf or (len(certain) >= count and spread):
                 return certain[:count]
             # Deeper by as much as is missing.
             needed = max(depth + 1, MARGIN * depth * count / max(len(found), 1))
@@ -266,6 +270,16 @@ class _Search:
                 if index.probes_for(depth) < index.lists:
                     horizon = -math.inf  # the lists that were read hold less than was asked for
         return sorted(found), horizon
+
+
+def _spread(ranks: list[int], count: int) -> bool:
+    """Whether those that a filter leaves lie among the others as if by chance, or nearer.
+
+    Indexes were measured over all that is near. A filter that leaves only what is far away may leave just
+    those lists that were not read.
+    """
+    first = ranks[: max(count, ENOUGH_TO_TELL)]
+    return not first or sum(2 * rank < first[-1] for rank in first) >= len(first) // 4
 
 
 def _depth_for(needed: float) -> int | None:
