@@ -189,6 +189,13 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _https
 # The proxy in front must set this header itself and drop a client's own (docs/settings.md).
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _https else None
 SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
+# How long an API token is good for unless its maker says, and at most; 0: for ever.
+TOKEN_DAYS = env.int("TOKEN_DAYS", default=365)
+TOKEN_MAXIMUM_DAYS = env.int("TOKEN_MAXIMUM_DAYS", default=0)
+# More wrong tokens from one address within so many seconds are answered with 429; 0: never.
+TOKEN_FAILURES = env.int("TOKEN_FAILURES", default=20)
+TOKEN_THROTTLED_SECONDS = env.int("TOKEN_THROTTLED_SECONDS", default=60)
+EVERYBODY_CREATES_PROJECTS = env.bool("EVERYBODY_CREATES_PROJECTS", default=False)
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 
 # --- Blobs --------------------------------------------------------------------------------------------------

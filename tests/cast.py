@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from inference_store.models import Membership, Project, RegisteredModel, Role, Token, User
 
@@ -74,6 +75,8 @@ def cast(db: None) -> Cast:
             user=users[name], project=project if role else other, role=role or Role.ADMIN
         )
         callers[name] = Caller(Token.objects.issue(users[name], "tests")[1])
+    # Their use is noted, so that what is counted is what a call costs.
+    Token.objects.update(last_used_at=timezone.now())
     return Cast(**callers, nobody=Caller(None), users=users)
 
 

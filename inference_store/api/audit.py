@@ -6,16 +6,16 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
-from inference_store.api.authentication import user_of
+from inference_store.api.authentication import caller_of
 from inference_store.api.exports import page_of
 from inference_store.api.operations import LIMIT, Answer, StoreView, operation, parameter
 from inference_store.audit_filterset import AuditFilterSet
 from inference_store.contract.audit import AuditPage, SealedAuditRecord
+from inference_store.contract.enums import TokenScope
 from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import DEFAULT_LIMIT
 from inference_store.models import AuditRecord, AuditSeal, Role
 from inference_store.query import audit
-from inference_store.services.access import project_for
 
 FILTERS = [
     OpenApiParameter(name, str, OpenApiParameter.QUERY, description=filter_.label)
@@ -24,7 +24,7 @@ FILTERS = [
 
 
 def record_of(request: Request, project_id: str, record_id: str) -> AuditRecord:
-    project = project_for(user_of(request), project_id, Role.ADMIN)
+    project = caller_of(request).project_for(project_id, Role.ADMIN)
     is_number = record_id.isascii() and record_id.isdigit() and len(record_id) < 19
     found = audit.records_of(project.pk).filter(pk=int(record_id)).first() if is_number else None
     if found is None:
@@ -35,6 +35,7 @@ def record_of(request: Request, project_id: str, record_id: str) -> AuditRecord:
 class AuditRecords(StoreView):
     @operation(
         "list_audit_records",
+        scope=TokenScope.MANAGE,
         query=[
             *FILTERS,
             parameter("limit", f"How many at most: {DEFAULT_LIMIT} unless given.", LIMIT),
@@ -42,12 +43,12 @@ class AuditRecords(StoreView):
         ],
         gives=AuditPage,
         summary="Read the audit log",
-        refuses=[401, 403, 404],
+        refuses=[404],
         tag="audit",
     )
     def get(self, request: Request, project_id: str) -> Answer:
         """Who did what to which inferences when, newest first. For admins of the project."""
-        project = project_for(user_of(request), project_id, Role.ADMIN)
+        project = caller_of(request).project_for(project_id, Role.ADMIN)
         limit, _ = page_of(request)
         found = AuditFilterSet(request.query_params, audit.records_of(project.pk)).found()
         return audit.page(found, limit=limit, cursor=request.query_params.get("cursor", ""))
@@ -56,9 +57,10 @@ class AuditRecords(StoreView):
 class OneAuditRecord(StoreView):
     @operation(
         "get_audit_record",
+        scope=TokenScope.MANAGE,
         gives=SealedAuditRecord,
         summary="Get an audit record",
-        refuses=[401, 403, 404],
+        refuses=[404],
         tag="audit",
     )
     def get(self, request: Request, project_id: str, record_id: str) -> Answer:
@@ -75,10 +77,11 @@ class OneAuditRecord(StoreView):
 class AuditedInferences(StoreView):
     @operation(
         "list_audited_inferences",
+        scope=TokenScope.MANAGE,
         gives=OpenApiTypes.STR,
         media_type="text/plain",
         summary="List the inferences of an audit record",
-        refuses=[401, 403, 404],
+        refuses=[404],
         tag="audit",
     )
     def get(self, request: Request, project_id: str, record_id: str) -> HttpResponseBase:

@@ -3,12 +3,12 @@
 from typing import Any, cast
 
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from inference_store import calling
+from inference_store.contract.errors import Refusal
 from inference_store.models import User
-from inference_store.services import access
+from inference_store.services import access, token_throttle, tokens
 
 
 class BearerTokenAuthentication(BaseAuthentication):
@@ -19,15 +19,24 @@ class BearerTokenAuthentication(BaseAuthentication):
         if scheme.lower() != "bearer":
             return None
         named = (request.parser_context or {}).get("kwargs", {}).get("model_id")
-        secret = secret.strip()
-        caller = access.caller(secret, named) if secret.isascii() else None
+        caller = access.caller(secret.strip(), named)
         if caller is None:
-            raise AuthenticationFailed("The token is unknown or has expired: ask for a new one.")
-        calling.identify(caller.user, caller.token)
+            raise wrong_token()
+        calling.identify(caller.user, caller.token.hint)
+        tokens.note_use(caller)
         return caller.user, caller
 
     def authenticate_header(self, request: Request) -> str:
-        return 'Bearer realm="inference-store"'
+        return access.REALM
+
+
+def wrong_token() -> Refusal:
+    """401, and for whoever has sent too many 429."""
+    by = calling.current()
+    if wait := token_throttle.seconds_to_wait(by.address if by else ""):
+        message = f"Too many wrong tokens came from your address: wait {wait} s, and send one that is good."
+        return Refusal(429, "too_many_wrong_tokens", message, headers={"Retry-After": str(wait)})
+    return Refusal(401, "unauthenticated", "The token is unknown, or was revoked: make a new one.")
 
 
 def caller_of(request: Request) -> access.Caller:

@@ -23,12 +23,27 @@ STYLES_CSP = (
 )
 
 
+BEARER = """A token, as the page “API tokens” makes them. Each operation names the scope that the token needs:
+
+- `read`: everything that only looks: pages, counts, statistics, the state of exports and their archives
+- `write`: register models, store inferences, inputs and metadata, protect
+- `delete`: delete inferences, and retention, which does
+- `export`: make and stop exports
+- `manage`: create projects, read the audit log
+
+A token never does what its user's role doesn't allow. One of a single project sees no other."""
+
+
 class BearerScheme(OpenApiAuthenticationExtension):
     target_class = "inference_store.api.authentication.BearerTokenAuthentication"
     name = "bearer"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        return {"type": "http", "scheme": "bearer"}
+        return {"type": "http", "scheme": "bearer", "description": BEARER}
+
+    def get_security_requirement(self, auto_schema: Any) -> dict[str, list[str]]:
+        declared = getattr(getattr(auto_schema.view, auto_schema.method.lower()), "operation", None)
+        return {self.name: [declared.scope.value] if declared else []}
 
 
 @lru_cache(maxsize=1)

@@ -23,6 +23,7 @@ from inference_store import blobs
 from inference_store.api import ROUTE
 from inference_store.contract.base import NO_NUL
 from inference_store.contract.errors import ErrorBody, Refusal
+from inference_store.services.access import REALM
 
 log = logging.getLogger(__name__)
 
@@ -165,7 +166,9 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
         refusal = OUR_FAULT
     elif refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning("%s: %s", refusal.code, error)
-    headers = {}
+    headers = dict(refusal.headers)
+    if refusal.status == HTTPStatus.UNAUTHORIZED:
+        headers.setdefault("WWW-Authenticate", f'{REALM}, error="invalid_token"')
     if challenge := getattr(error, "auth_header", None):
         headers["WWW-Authenticate"] = challenge
     if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE:

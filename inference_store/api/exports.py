@@ -9,6 +9,7 @@ from inference_store import blobs
 from inference_store.api.addresses import presigned
 from inference_store.api.authentication import user_of
 from inference_store.api.operations import LIMIT, Answer, StoreView, operation, parameter
+from inference_store.contract.enums import TokenScope
 from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import DEFAULT_LIMIT, LARGEST_LIMIT
 from inference_store.contract.jobs import ExportTask, ExportTaskList, NewExportTaskRequest
@@ -40,6 +41,7 @@ def handed_out(request: Request, model: RegisteredModel, told: list[ToldExport])
 class ExportTasks(StoreView):
     @operation(
         "create_export_task",
+        scope=TokenScope.EXPORT,
         role=Role.VIEWER,
         takes=NewExportTaskRequest,
         gives=ExportTask,
@@ -57,6 +59,7 @@ class ExportTasks(StoreView):
 
     @operation(
         "list_export_tasks",
+        scope=TokenScope.READ,
         role=Role.VIEWER,
         query=[
             parameter("limit", f"How many at most: {DEFAULT_LIMIT} unless given.", LIMIT),
@@ -74,7 +77,14 @@ class ExportTasks(StoreView):
 
 
 class OneExportTask(StoreView):
-    @operation("get_export_task", role=Role.VIEWER, gives=ExportTask, summary="Get an export", tag="exports")
+    @operation(
+        "get_export_task",
+        scope=TokenScope.READ,
+        role=Role.VIEWER,
+        gives=ExportTask,
+        summary="Get an export",
+        tag="exports",
+    )
     def get(self, request: Request, model: RegisteredModel, task_id: str) -> Answer:
         """How far it is; once complete, with a URL to read the archive at until it expires."""
         export = exports.find_export(model=model, export_id=task_id)
@@ -84,11 +94,11 @@ class OneExportTask(StoreView):
 class StopExportTask(StoreView):
     @operation(
         "stop_export_task",
+        scope=TokenScope.EXPORT,
         role=Role.VIEWER,
         gives=ExportTask,
         summary="Stop an export",
         tag="exports",
-        refuses=[403],
     )
     def post(self, request: Request, model: RegisteredModel, task_id: str) -> Answer:
         """Stop it and remove what it wrote: by the one who began it, or an editor; what has ended stays."""

@@ -13,6 +13,7 @@ from inference_store.api.answers import DeletedInference
 from inference_store.api.operations import Answer, Body, StoreView, operation, parameter
 from inference_store.api.query_strings import FILTER_PARAMETERS, request_from
 from inference_store.api.renderers import spelled
+from inference_store.contract.enums import TokenScope
 from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import LARGEST_LIMIT, EmbeddingForm, NewGetInferencesRequest
 from inference_store.contract.inferences import (
@@ -105,6 +106,7 @@ def granular_page_of(request: Request, model: RegisteredModel, body: NewGetInfer
 class Inferences(StoreView):
     @operation(
         "list_inferences",
+        scope=TokenScope.READ,
         role=Role.VIEWER,
         query=FILTER_PARAMETERS,
         any_query=True,
@@ -117,6 +119,7 @@ class Inferences(StoreView):
 
     @operation(
         "create_inference",
+        scope=TokenScope.WRITE,
         role=Role.EDITOR,
         takes=NewInferenceStorageRequest,
         limit="INGEST_BODY_MAXIMUM_BYTES",
@@ -141,6 +144,7 @@ class Inferences(StoreView):
 class Search(StoreView):
     @operation(
         "filter_inferences",
+        scope=TokenScope.READ,
         role=Role.VIEWER,
         takes=NewGetInferencesRequest,
         gives=InferencePage,
@@ -154,6 +158,7 @@ class Search(StoreView):
 class Count(StoreView):
     @operation(
         "count_inferences_by_query",
+        scope=TokenScope.READ,
         role=Role.VIEWER,
         query=FILTER_PARAMETERS,
         any_query=True,
@@ -166,6 +171,7 @@ class Count(StoreView):
 
     @operation(
         "count_inferences",
+        scope=TokenScope.READ,
         role=Role.VIEWER,
         takes=NewGetInferencesRequest,
         gives=InferenceCount,
@@ -179,6 +185,7 @@ class Count(StoreView):
 class Granular(StoreView):
     @operation(
         "list_granular_inferences",
+        scope=TokenScope.READ,
         role=Role.VIEWER,
         query=FILTER_PARAMETERS,
         any_query=True,
@@ -191,6 +198,7 @@ class Granular(StoreView):
 
     @operation(
         "filter_granular_inferences",
+        scope=TokenScope.READ,
         role=Role.VIEWER,
         takes=NewGetInferencesRequest,
         gives=GranularInferencePage,
@@ -204,6 +212,7 @@ class Granular(StoreView):
 class Map(StoreView):
     @operation(
         "map_cells",
+        scope=TokenScope.READ,
         role=Role.VIEWER,
         takes=NewMapCellsRequest,
         gives=MapCells,
@@ -218,6 +227,7 @@ class Map(StoreView):
 class BulkCreate(StoreView):
     @operation(
         "create_inferences",
+        scope=TokenScope.WRITE,
         role=Role.EDITOR,
         raw=True,
         request=items.DOCUMENTED_BODY,
@@ -244,6 +254,7 @@ class BulkCreate(StoreView):
 class CreateFromUpload(StoreView):
     @operation(
         "create_inference_from_upload",
+        scope=TokenScope.WRITE,
         role=Role.EDITOR,
         takes=NewInferenceFromUploadRequest,
         gives=Inference,
@@ -263,6 +274,7 @@ class CreateFromUpload(StoreView):
 class BulkDelete(StoreView):
     @operation(
         "bulk_delete_inferences",
+        scope=TokenScope.DELETE,
         role=Role.EDITOR,
         takes=NewBulkDeleteRequest,
         gives=DeletedInferences,
@@ -278,6 +290,7 @@ class BulkDelete(StoreView):
 class BulkProtection(StoreView):
     @operation(
         "set_protection_by_filter",
+        scope=TokenScope.WRITE,
         role=Role.ADMIN,
         takes=NewBulkProtectionRequest,
         gives=ProtectedInferences,
@@ -295,6 +308,7 @@ class BulkProtection(StoreView):
 class OneInference(StoreView):
     @operation(
         "get_inference",
+        scope=TokenScope.READ,
         role=Role.VIEWER,
         query=[parameter("presign", "Whether to add a URL to read the input at.", OpenApiTypes.BOOL), FORM],
         gives=Inference,
@@ -308,7 +322,13 @@ class OneInference(StoreView):
             presign_inputs(request, [inference])
         return inference
 
-    @operation("delete_inference", role=Role.EDITOR, gives=DeletedInference, summary="Delete an inference")
+    @operation(
+        "delete_inference",
+        scope=TokenScope.DELETE,
+        role=Role.EDITOR,
+        gives=DeletedInference,
+        summary="Delete an inference",
+    )
     def delete(self, request: Request, model: RegisteredModel, inference_id: str) -> Answer:
         """Delete it for good, its metadata and input included, protected or not."""
         with audit.receipts() as given:
@@ -319,6 +339,7 @@ class OneInference(StoreView):
 class Protection(StoreView):
     @operation(
         "set_protection",
+        scope=TokenScope.WRITE,
         role=Role.ADMIN,
         takes=NewProtectionRequest,
         gives=Inference,

@@ -7,6 +7,7 @@ from inference_store.api.answers import DeletedMetadata, MetadataList
 from inference_store.api.inferences import no_inference
 from inference_store.api.operations import Answer, StoreView, operation, parameter
 from inference_store.contract.base import Key
+from inference_store.contract.enums import TokenScope
 from inference_store.contract.errors import Refusal
 from inference_store.contract.metadata import (
     Metadata,
@@ -23,7 +24,14 @@ _key: TypeAdapter[str] = TypeAdapter(Key)
 
 
 class InferenceMetadata(StoreView):
-    @operation("get_metadata", role=Role.VIEWER, gives=MetadataList, summary="Get metadata", tag="metadata")
+    @operation(
+        "get_metadata",
+        scope=TokenScope.READ,
+        role=Role.VIEWER,
+        gives=MetadataList,
+        summary="Get metadata",
+        tag="metadata",
+    )
     def get(self, request: Request, model: RegisteredModel, inference_id: str) -> Answer:
         """All metadata of an inference."""
         found = pages.metadata_of(model, inference_id)
@@ -33,6 +41,7 @@ class InferenceMetadata(StoreView):
 
     @operation(
         "create_metadata",
+        scope=TokenScope.WRITE,
         role=Role.EDITOR,
         takes=NewExtendedMetadataRequest,
         gives=Metadata,
@@ -47,6 +56,7 @@ class InferenceMetadata(StoreView):
 
     @operation(
         "delete_metadata",
+        scope=TokenScope.WRITE,
         role=Role.EDITOR,
         query=[parameter("key", "The key to delete.", {"type": "string", "minLength": 1}, required=True)],
         gives=DeletedMetadata,
@@ -68,6 +78,7 @@ class InferenceMetadata(StoreView):
 class MetadataKeys(StoreView):
     @operation(
         "get_metadata_key_type_counts",
+        scope=TokenScope.READ,
         role=Role.VIEWER,
         gives=MetadataKeyTypeCounts,
         summary="Count metadata keys",
@@ -81,6 +92,7 @@ class MetadataKeys(StoreView):
 class Statistics(StoreView):
     @operation(
         "get_metadata_statistics",
+        scope=TokenScope.READ,
         role=Role.VIEWER,
         takes=NewGetMetadataStatisticsRequest,
         gives=MetadataStatistics,

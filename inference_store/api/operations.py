@@ -24,6 +24,7 @@ from inference_store.api import bodies, errors
 from inference_store.api.authentication import caller_of
 from inference_store.api.renderers import OneFormat, spelled
 from inference_store.contract.base import RequestModel
+from inference_store.contract.enums import TokenScope
 from inference_store.contract.errors import ErrorBody, Refusal
 from inference_store.contract.filters import LARGEST_LIMIT
 from inference_store.models import Role
@@ -34,13 +35,14 @@ Handler: TypeAlias = Callable[..., Any]
 
 REASONS = {
     400: "A field or parameter is unknown, missing or wrong; `fields` names each.",
-    401: "The token is missing, unknown or expired.",
-    403: "Your role in the project is too low.",
+    401: "The token is missing, unknown, revoked or expired; `code` says which.",
+    403: "The token lacks the scope, or your role in the project is too low; `code` says which.",
     404: "It does not exist, or you may not see it.",
     409: "It exists with other content, or has been used already.",
     411: "The body came without its length.",
     413: "The body is too large.",
     415: "The body's content type is not one that is read here.",
+    429: "Too many wrong tokens came from your address; `Retry-After` says how long to wait.",
     503: "The database is away, or the query took too long; try again, or narrow the filter.",
     507: "The disk is full.",
 }
@@ -60,6 +62,7 @@ class Operation:
     """What the handler was declared with."""
 
     operation_id: str
+    scope: TokenScope
     role: Role | None
     takes: type[BaseModel] | None
     query: frozenset[str]
@@ -96,6 +99,7 @@ class StoreView(APIView):
 def operation(
     operation_id: str,
     *,
+    scope: TokenScope,
     gives: Any,
     summary: str,
     role: Role | None = None,
@@ -112,20 +116,23 @@ def operation(
 ) -> Callable[[Handler], Handler]:
     """Declare a handler: it gets `model` (where the route names one), `body` (of type `takes`) and the rest.
 
-    With `role`, the route's `model_id` becomes the `model` that the caller must have that role for. With
-    `raw`, the handler reads the body itself. With `any_query`, it checks the query parameters itself.
+    The caller's token must have `scope`. With `role`, the route's `model_id` becomes the `model` that the
+    caller must have that role for. With `raw`, the handler reads the body itself. With `any_query`, it checks
+    the query parameters itself.
     """
     parameters = list(query)
     known = frozenset(parameter.name for parameter in parameters)
-    declared = Operation(operation_id, role, takes, known)
+    declared = Operation(operation_id, scope, role, takes, known)
 
     def declare(handler: Handler) -> Handler:
         @wraps(handler)
         def run(view: StoreView, http: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            caller = caller_of(http)
+            caller.require(scope)
             if not any_query:
                 refuse_unknown_parameters(http, known)
             if role is not None:
-                kwargs["model"] = caller_of(http).model_for(kwargs.pop("model_id"), role)
+                kwargs["model"] = caller.model_for(kwargs.pop("model_id"), role)
             if takes is not None:
                 kwargs["body"] = parse(http, takes, getattr(settings, limit))
             elif not raw:
@@ -156,11 +163,9 @@ def operation(
 
 def _refusals(role: Role | None, has_body: bool) -> set[int]:
     """The statuses that an operation can refuse with whatever it does."""
-    statuses = {400, 503}
+    statuses = {400, 401, 403, 429, 503}
     if role is not None:
-        statuses |= {401, 404}
-    if role not in (None, Role.VIEWER):
-        statuses.add(403)
+        statuses.add(404)
     if has_body:
         statuses |= {411, 413, 415}
     return statuses

@@ -17,6 +17,7 @@ from inference_store.api.exports import page_of
 from inference_store.api.operations import LIMIT, Answer, StoreView, operation, parameter
 from inference_store.archive.csv_table import neutral
 from inference_store.contract.base import ResponseModel
+from inference_store.contract.enums import TokenScope
 from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import DEFAULT_LIMIT
 from inference_store.contract.jobs import (
@@ -53,6 +54,7 @@ class DeletedRetentionPolicy(ResponseModel):
 class Policies(StoreView):
     @operation(
         "create_retention_policy",
+        scope=TokenScope.DELETE,
         role=Role.ADMIN,
         takes=NewRetentionPolicyRequest,
         gives=RetentionPolicy,
@@ -73,6 +75,7 @@ class Policies(StoreView):
 class Policy(StoreView):
     @operation(
         "get_retention_policy",
+        scope=TokenScope.READ,
         role=Role.VIEWER,
         gives=RetentionPolicy,
         summary="Get the retention policy",
@@ -88,6 +91,7 @@ class Policy(StoreView):
 class OnePolicy(StoreView):
     @operation(
         "delete_retention_policy",
+        scope=TokenScope.DELETE,
         role=Role.ADMIN,
         gives=DeletedRetentionPolicy,
         summary="Delete a retention policy",
@@ -103,6 +107,7 @@ class OnePolicy(StoreView):
 class Tasks(StoreView):
     @operation(
         "create_retention_task",
+        scope=TokenScope.DELETE,
         role=Role.ADMIN,
         takes=NewRetentionTaskRequest,
         gives=RetentionTask,
@@ -124,6 +129,7 @@ class Tasks(StoreView):
 class TaskSearch(StoreView):
     @operation(
         "filter_retention_tasks",
+        scope=TokenScope.READ,
         role=Role.VIEWER,
         takes=NewGetRetentionTasksRequest,
         gives=RetentionTaskList,
@@ -138,6 +144,7 @@ class TaskSearch(StoreView):
 class OneTask(StoreView):
     @operation(
         "get_retention_task",
+        scope=TokenScope.READ,
         role=Role.VIEWER,
         gives=RetentionTask,
         summary="Get a retention task",
@@ -151,6 +158,7 @@ class OneTask(StoreView):
 class StopTask(StoreView):
     @operation(
         "stop_retention_task",
+        scope=TokenScope.DELETE,
         role=Role.ADMIN,
         gives=RetentionTask,
         summary="Stop a retention task",
@@ -166,6 +174,7 @@ class StopTask(StoreView):
 class Preview(StoreView):
     @operation(
         "get_retention_preview",
+        scope=TokenScope.READ,
         role=Role.VIEWER,
         query=[
             parameter("limit", f"How many at most: {DEFAULT_LIMIT} unless given.", LIMIT),
@@ -186,6 +195,7 @@ class Preview(StoreView):
 class PreviewLines(StoreView):
     @operation(
         "download_retention_preview_as_jsonl",
+        scope=TokenScope.READ,
         role=Role.VIEWER,
         gives=OpenApiTypes.STR,
         media_type="application/x-ndjson",
@@ -202,6 +212,7 @@ class PreviewLines(StoreView):
 class PreviewCsv(StoreView):
     @operation(
         "download_retention_preview_as_csv",
+        scope=TokenScope.READ,
         role=Role.VIEWER,
         gives=OpenApiTypes.STR,
         media_type="text/csv",

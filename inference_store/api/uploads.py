@@ -15,6 +15,7 @@ from inference_store import blobs
 from inference_store.api import bodies
 from inference_store.api.addresses import presigned
 from inference_store.api.operations import REASONS, Answer, StoreView, operation
+from inference_store.contract.enums import TokenScope
 from inference_store.contract.errors import ErrorBody, Refusal
 from inference_store.contract.inferences import DataUpload, MetadataUpload
 from inference_store.models import Blob, RegisteredModel, Role
@@ -25,6 +26,7 @@ from inference_store.services.exports import record_download
 class DataUploads(StoreView):
     @operation(
         "upload_data",
+        scope=TokenScope.WRITE,
         role=Role.EDITOR,
         gives=DataUpload,
         created=True,
@@ -42,6 +44,7 @@ class DataUploads(StoreView):
 class MetadataUploads(StoreView):
     @operation(
         "upload_inference_and_metadata",
+        scope=TokenScope.WRITE,
         role=Role.EDITOR,
         gives=MetadataUpload,
         created=True,

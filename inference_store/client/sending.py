@@ -23,8 +23,8 @@ _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.
 _PASSING = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, httpx.ProxyError)
 _BUSY = frozenset({429, 503})
 _PASSING_STATUSES = _BUSY | {502, 504}
-# A 503 that would only take the store's time again.
-_QUERY_TIMEOUT = "query_timeout"
+# A 503 that would only take the store's time again, and a 429 that comes again as long as the token is wrong.
+_IN_VAIN = frozenset({"query_timeout", "too_many_wrong_tokens"})
 _random = SystemRandom()
 
 
@@ -83,7 +83,7 @@ def _will_pass(response: httpx.Response, repeatable: bool) -> bool:
     if response.status_code not in (_PASSING_STATUSES if repeatable else _BUSY):
         return False
     body = error_body(response)
-    return body is None or body.code != _QUERY_TIMEOUT
+    return body is None or body.code not in _IN_VAIN
 
 
 def _jitter(attempt: int) -> float:

@@ -147,6 +147,16 @@ ACTIONS_OF_TASK: dict[TaskType, frozenset[InferenceAction]] = {
 }
 
 
+class TokenScope(str, Enum):
+    """What a token may be used for, within its user's roles."""
+
+    READ = "read"
+    WRITE = "write"
+    DELETE = "delete"
+    EXPORT = "export"
+    MANAGE = "manage"
+
+
 class AuditAction(str, Enum):
     """What an audit record says was done."""
 

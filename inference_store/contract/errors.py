@@ -12,11 +12,19 @@ class ErrorBody(ResponseModel):
 
 
 class Refusal(Exception):  # noqa: N818  (it is an answer, not a fault)
-    """A request that is refused: the HTTP status it is answered with, and the body's content."""
+    """A request that is refused: the HTTP status it is answered with, the body's content, and headers."""
 
-    def __init__(self, status: int, code: str, message: str, fields: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        fields: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status, self.code, self.message, self.fields = status, code, message, fields or {}
+        self.headers = headers or {}
 
     @classmethod
     def invalid(cls, field: str, message: str) -> "Refusal":

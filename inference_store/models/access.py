@@ -1,18 +1,25 @@
 """Users, projects, roles, tokens: who may do what."""
 
 import hashlib
+import re
 import secrets
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser, AnonymousUser
+from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 
 from inference_store.contract.base import Identifier
+from inference_store.contract.enums import TokenScope
 
 TOKEN_PREFIX = "ist_"  # noqa: S105  (recognisable to secret scanners, not a secret) # nosec B105
+TOKEN_BYTES = 32
+TOKEN_FORM = re.compile(TOKEN_PREFIX + r"[A-Za-z0-9_-]{43}", re.ASCII)
+"""How every token looks; what doesn't need not be looked up."""
 
 
 class User(AbstractUser):
@@ -118,30 +125,72 @@ def token_digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
+def all_scopes() -> list[str]:
+    """What a token may do unless it is told otherwise."""
+    return [scope.value for scope in TokenScope]
+
+
 class TokenManager(models.Manager["Token"]):
-    def issue(self, user: User, name: str, expires_at: Any = None) -> tuple["Token", str]:
+    def issue(
+        self,
+        user: User,
+        name: str,
+        expires_at: Any = None,
+        scopes: Iterable[str] | None = None,
+        project: Project | None = None,
+        description: str = "",
+    ) -> tuple["Token", str]:
         """A new token and its secret, which is shown this once and kept nowhere."""
-        secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
+        secret = TOKEN_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
         token = self.create(
-            user=user, name=name, hint=secret[:8], digest=token_digest(secret), expires_at=expires_at
+            user=user,
+            name=name,
+            hint=secret[:8],
+            digest=token_digest(secret),
+            expires_at=expires_at,
+            scopes=all_scopes() if scopes is None else [TokenScope(each).value for each in scopes],
+            project=project,
+            description=description,
         )
         return token, secret
 
 
 class Token(models.Model):
-    """A bearer token, stored hashed."""
+    """A bearer token, stored hashed. It may never do more than its user may.
+
+    With `project` it is good for that project alone, and goes with it.
+    """
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="tokens")
     name = models.CharField(max_length=100, help_text="What uses it, to know it by.")
+    description = models.CharField(max_length=500, blank=True, db_default="", default="")
+    scopes = ArrayField(
+        models.CharField(max_length=10, choices=[(each.value, each.value) for each in TokenScope]),
+        default=all_scopes,
+    )
+    project = models.ForeignKey(
+        Project,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="tokens",
+        help_text="Empty: every project that its user may see.",
+    )
     hint = models.CharField(max_length=12, editable=False)
     digest = models.CharField(max_length=64, unique=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: it does not expire.")
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="To some minutes.")
 
     objects: ClassVar[TokenManager] = TokenManager()
 
     class Meta:
         ordering = ("-created_at",)
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(scopes__contained_by=all_scopes(), scopes__len__gt=0), name="known_scopes"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.hint}…)"

@@ -7,6 +7,7 @@ from inference_store.contract.errors import Refusal
 from inference_store.contract.inferences import NewProjectRequest, NewRegisterModelRequest
 from inference_store.models import Membership, Project, RegisteredModel, Role, User
 from inference_store.services import audit
+from inference_store.services.access import project_for
 
 
 @transaction.atomic
@@ -27,12 +28,7 @@ def create_project(*, user: User, request: NewProjectRequest) -> Project:
 @transaction.atomic
 def register_model(*, user: User, request: NewRegisterModelRequest) -> tuple[RegisteredModel, bool]:
     """The model, and whether it is new; the same content again is the same model."""
-    project = Project.objects.visible_to(user).filter(project_id=request.project_id).first()
-    if project is None:
-        raise Refusal.not_found(f"There is no project {request.project_id!r} that you may see.")
-    held = project.role_of(user)
-    if held is None or held.rank < Role.EDITOR.rank:
-        raise Refusal(403, "forbidden", f"This needs the role editor in project {request.project_id!r}.")
+    project_for(user, request.project_id, Role.EDITOR)
     wanted = {
         "project_id": request.project_id,
         "task_type": str(request.task_type),

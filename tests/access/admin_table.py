@@ -125,6 +125,7 @@ SURE = {"post": "yes"}
 USER = {"username": "renamed", "is_active": "on", "date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
 PASSWORD = "correct horse battery staple"
 NEW_USER = {"username": "new", "password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}
+NEW_TOKEN = {"name": "new", "user": "user", "scopes": ["read", "write"]}
 NEW_MODEL = {"model_id": "new", "project": "birds", "task_type": "Text Embedding", "embedding_size": 0}
 POLICY_FORM = {
     "registered_model": "<fresh>",
@@ -140,7 +141,13 @@ ADMIN_SITE |= {
         superusers(),
         superusers({"password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}, ok=MOVED),
     ),
-    **rows("token", its_own(), {"name": "renamed"}, {"name": "new", "user": "user"}, delete=SURE),
+    **rows(
+        "token",
+        its_own(),
+        {"name": "renamed"},
+        NEW_TOKEN,
+        delete=SURE,
+    ),
     **rows(
         "project",
         own_staff(),

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from inference_store.contract.enums import TokenScope
 from inference_store.models import Role
 
 OK = (200, 201, 204)
@@ -20,7 +21,10 @@ class Who:
     rank: int | None
     is_staff: bool = False
     is_superuser: bool = False
-    scope: str = "admin"
+    scopes: frozenset[TokenScope] = frozenset(TokenScope)
+    """Of the token, at the API."""
+    is_everywhere: bool = True
+    """Whether the token is good for every project."""
 
 
 Expected = Callable[[Who], tuple[int, ...] | None]
@@ -37,6 +41,7 @@ class May:
     ok: tuple[int, ...] = OK
     changes: bool = True
     role: Role | None = None
+    scope: TokenScope | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
 
     def on(self, **arguments: Any) -> "May":
@@ -49,33 +54,45 @@ Lines = dict[str, dict[str, May | tuple[May, ...]]]
 
 
 # --- The API ------------------------------------------------------------------------------------------------
-def _by_role(role: Role) -> Expected:
+def _scoped(scope: TokenScope, further: Expected) -> Expected:
+    """Nobody must say who they are; a token without the scope gets no further, whatever it asks for."""
+
     def expected(who: Who) -> tuple[int, ...] | None:
         if who.rank is None:
             return (401,)
-        if who.rank == STRANGER:
-            return (404,)
-        return None if who.rank >= role.rank else (403,)
+        return further(who) if scope in who.scopes else (403,)
 
     return expected
 
 
-def may(role: Role, body: Any = None, **more: Any) -> May:
-    """A member with at least that role; a stranger finds nothing, nobody must say who they are."""
-    return May(_by_role(role), body, role=role, **more)
+def _by_role(role: Role) -> Expected:
+    def expected(who: Who) -> tuple[int, ...] | None:
+        if who.rank == STRANGER:
+            return (404,)
+        return None if (who.rank or 0) >= role.rank else (403,)
+
+    return expected
+
+
+SCOPES = {Role.VIEWER: TokenScope.READ, Role.EDITOR: TokenScope.WRITE}
+"""That a role's lines need unless they say otherwise; an admin's say."""
+
+
+def may(role: Role, body: Any = None, scope: TokenScope | None = None, **more: Any) -> May:
+    """A member with at least that role; a stranger finds nothing."""
+    scope = scope or SCOPES[role]
+    return May(_scoped(scope, _by_role(role)), body, role=role, scope=scope, **more)
 
 
 def anybody_known(body: Any = None, **more: Any) -> May:
-    return May(lambda who: (401,) if who.rank is None else None, body, **more)
+    return May(_scoped(TokenScope.READ, lambda who: None), body, scope=TokenScope.READ, **more)
 
 
 def staff_only(body: Any = None, **more: Any) -> May:
     def expected(who: Who) -> tuple[int, ...] | None:
-        if who.rank is None:
-            return (401,)
-        return None if who.is_staff and who.scope == "admin" else (403,)
+        return None if who.is_staff and who.is_everywhere else (403,)
 
-    return May(expected, body, **more)
+    return May(_scoped(TokenScope.MANAGE, expected), body, scope=TokenScope.MANAGE, **more)
 
 
 def anybody(body: Any = None, **more: Any) -> May:

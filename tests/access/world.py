@@ -13,7 +13,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from inference_store.contract.enums import TaskType
+from inference_store.contract.enums import TaskType, TokenScope
 from inference_store.models import (
     AuditRecord,
     Blob,
@@ -54,7 +54,17 @@ PEOPLE = [
     Who("superuser", 2, is_staff=True, is_superuser=True),
     Who("disabled", None),
 ]
-TOKENS = [Who("expired", None), Who("revoked", None)]
+READ_ONLY, NO_DELETE = frozenset({TokenScope.READ}), frozenset(TokenScope) - {TokenScope.DELETE}
+TOKENS = [
+    Who("expired", None),
+    Who("revoked", None),
+    # Of the admin, who could do everything with a better one.
+    Who("read only", 2, scopes=READ_ONLY),
+    Who("no delete", 2, scopes=NO_DELETE),
+    Who("export only", 2, scopes=frozenset({TokenScope.EXPORT})),
+    Who("token of another project", STRANGER, is_everywhere=False),
+    Who("superuser's of the project", 2, is_staff=True, is_superuser=True, is_everywhere=False),
+]
 
 
 @dataclass
@@ -108,13 +118,21 @@ def make_world() -> World:
 
 
 def _more_tokens(world: World) -> None:
-    """Of the admin, who could do everything with a better one."""
+    """Tokens that are less than their users."""
     admin = world.people["admin"]
     past = timezone.now() - timedelta(seconds=1)
     expired, world.secrets["expired"] = Token.objects.issue(admin, "expired")
     Token.objects.filter(pk=expired.pk).update(expires_at=past)
     revoked, world.secrets["revoked"] = Token.objects.issue(admin, "revoked")
     revoked.delete()
+    for who in TOKENS:
+        if who.is_everywhere and who.rank is not None:
+            scopes = [each.value for each in who.scopes]
+            world.secrets[who.name] = Token.objects.issue(admin, who.name, scopes=scopes)[1]
+    root, projects = world.people["superuser"], {each.pk: each for each in Project.objects.all()}
+    for name, project in (("token of another project", "elsewhere"), ("superuser's of the project", "birds")):
+        world.secrets[name] = Token.objects.issue(root, name, project=projects[project])[1]
+    Token.objects.update(last_used_at=timezone.now())  # that they are used, is no change
 
 
 def _things(world: World, projects: dict[str, Project]) -> None:

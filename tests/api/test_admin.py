@@ -8,6 +8,7 @@ from django.test import Client
 from inference_store.models import Membership, Project, RegisteredModel, Token, User
 from tests.cast import Caller, Cast, request_of
 
+NEW_TOKEN = {"expires_at_0": "", "expires_at_1": "", "scopes": ["read"]}
 PAGES = ("user", "project", "token", "registeredmodel")
 
 
@@ -94,13 +95,25 @@ def test_staff_can_not_reach_users(staff: Client, cast: Cast) -> None:
 
 
 def test_staff_issue_tokens_for_themselves_alone(staff: Client, cast: Cast) -> None:
-    form = {"name": "mine", "user": cast.users["mallory"].pk, "expires_at_0": "", "expires_at_1": ""}
+    form = {
+        "name": "mine",
+        "user": cast.users["mallory"].pk,
+        "expires_at_0": "",
+        "expires_at_1": "",
+        "scopes": ["read"],
+    }
     assert staff.post(page("token", "add/"), form).status_code == 302
     assert Token.objects.get(name="mine").user == cast.users["alice"]
 
 
 def test_a_token_is_shown_once(root: Client, cast: Cast) -> None:
-    form = {"name": "fresh", "user": cast.users["carol"].pk, "expires_at_0": "", "expires_at_1": ""}
+    form = {
+        "name": "fresh",
+        "user": cast.users["carol"].pk,
+        "expires_at_0": "",
+        "expires_at_1": "",
+        "scopes": ["read"],
+    }
     html = root.post(page("token", "add/"), form, follow=True).content.decode()
     secret = html.partition("shown this once: ")[2].partition("<")[0].strip()
     assert Caller(secret).get("projects").status_code == 200

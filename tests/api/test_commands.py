@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from inference_store.models import Membership, Project, Token, User
+from inference_store.contract.enums import TokenScope
+from inference_store.models import AuditRecord, Membership, Project, Token, User
+from inference_store.models.access import token_digest
 from tests.cast import Caller, Cast
 
 
@@ -53,11 +55,33 @@ def test_create_token(cast: Cast) -> None:
     token = Token.objects.get(name="notebook")
     assert token.expires_at is not None
     assert (token.expires_at - token.created_at).days in (1, 2)
+    assert token.scopes == [scope.value for scope in TokenScope]
+    record = AuditRecord.objects.get()
+    assert record.action == "token.create"
+    assert secret not in record.details
+
+
+def test_create_token_of_less(cast: Cast) -> None:
+    given = ("create_token", "alice", "--scope", "read", "--scope", "export")
+    for _ in range(2):  # nobody need think of a name
+        secret = said(*given, "--project", "birds").strip()
+    token = Token.objects.get(digest=token_digest(secret))
+    assert (token.scopes, token.project_id) == (["read", "export"], "birds")
+    assert token.expires_at is not None  # as TOKEN_DAYS says
+    said("create_token", "alice", "--never-expires", "--name", "for ever")
+    assert Token.objects.get(name="for ever").expires_at is None
 
 
 @pytest.mark.parametrize(
     ("arguments", "options"),
-    [(("nobody",), {}), (("carol",), {"days": 0}), (("carol",), {"name": "x" * 101})],
+    [
+        (("nobody",), {}),
+        (("carol",), {"days": 0}),
+        (("carol",), {"name": "x" * 101}),
+        (("carol",), {"name": "tests"}),
+        (("carol",), {"project": "elsewhere"}),
+        (("carol", "--scope", "admin"), {}),
+    ],
 )
 def test_create_token_refuses(cast: Cast, arguments: Any, options: Any) -> None:
     with pytest.raises(CommandError):

@@ -173,7 +173,8 @@ def test_it_gives_up_after_four_repetitions(store: ScriptedStore) -> None:
 
 
 def test_what_no_repetition_would_change_is_not_repeated(store: ScriptedStore) -> None:
-    for answer in (refused(500, "internal"), refused(400, "invalid"), refused(503, "query_timeout")):
+    refusals = [(500, "internal"), (400, "invalid"), (503, "query_timeout"), (429, "too_many_wrong_tokens")]
+    for answer in (refused(*each) for each in refusals):
         store.received.clear()
         store.answers = [answer]
         with pytest.raises(istore.InferenceStoreError):

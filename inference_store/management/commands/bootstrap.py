@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from inference_store.contract.enums import AuditAction
 from inference_store.embedded import home
 from inference_store.models import Membership, Project, Role, Token, User
-from inference_store.services import audit
+from inference_store.services import audit, tokens
 
 USERNAME = "admin"
 PROJECT = "demo"
@@ -32,7 +32,7 @@ class Command(BaseCommand):
             user = User.objects.create_superuser(USERNAME, password=password)
             project, _ = Project.objects.get_or_create(project_id=PROJECT, defaults={"name": "Demo"})
             Membership.objects.create(user=user, project=project, role=Role.ADMIN)
-            _, secret = Token.objects.issue(user, "first token")
+            _, secret = Token.objects.issue(user, "first token", tokens.expiry(tokens.default_days()))
             audit.record(
                 AuditAction.USER_CREATE,
                 project_id=PROJECT,
