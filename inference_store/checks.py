@@ -1,7 +1,10 @@
 """What `manage.py check` and the server's start refuse, each with what to set instead."""
 
+import re
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.apps.config import AppConfig
 from django.conf import settings
@@ -10,6 +13,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 SHORTEST_SECRET_KEY = 40
 SHORTEST_AUDIT_KEY = 32
+SHORTEST_METRICS_TOKEN = 20
+BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 
 
 @checks.register("inference_store", checks.Tags.security)
@@ -50,6 +55,22 @@ def safe_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any)
                 id="inference_store.E003",
             )
         )
+    if settings.BLOB_STORE and not is_bucket(settings.BLOB_STORE):
+        found.append(
+            checks.Error(
+                "BLOB_STORE names no bucket.",
+                hint="Write s3://bucket or s3://bucket/prefix, or leave it unset for BLOB_ROOT.",
+                id="inference_store.E011",
+            )
+        )
+    elif settings.BLOB_STORE and find_spec("boto3") is None:
+        found.append(
+            checks.Error(
+                "BLOB_STORE is set, but boto3 is not installed.",
+                hint="Install the extra: pip install 'inference-store[s3]'.",
+                id="inference_store.E012",
+            )
+        )
     if settings.PUBLIC_URL and not settings.PUBLIC_URL.startswith(("https://", "http://")):
         found.append(
             checks.Error(
@@ -66,15 +87,46 @@ def safe_deployment(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[checks.CheckMessage]:
     """What a public installation needs beyond that."""
-    if settings.PUBLIC_URL.startswith("https://"):
-        return []
-    return [
-        checks.Error(
-            "PUBLIC_URL is not an https address, so that tokens and sessions would travel in the clear.",
-            hint="Set PUBLIC_URL=https://… ; secure cookies, HSTS and the allowed host follow from it.",
-            id="inference_store.E005",
+    found: list[checks.CheckMessage] = []
+    if not settings.PUBLIC_URL.startswith("https://"):
+        found.append(
+            checks.Error(
+                "PUBLIC_URL is not an https address, so that tokens and sessions would travel in the clear.",
+                hint="Set PUBLIC_URL=https://… ; secure cookies, HSTS and the allowed host follow from it.",
+                id="inference_store.E005",
+            )
         )
-    ]
+    # With a database of its own the store may run on several machines, and each would make its own keys.
+    given = {"SECRET_KEY": settings.IS_SECRET_KEY_GIVEN, "AUDIT_KEY": bool(settings.AUDIT_KEY)}
+    for name, is_given in given.items():
+        if settings.DATABASE_URL and not is_given:
+            found.append(
+                checks.Warning(
+                    f"{name} is not set: each machine makes one of its own and keeps it in its home.",
+                    hint=f"Set {name} to the same 50 random characters wherever the store runs: "
+                    "`python -c 'import secrets; print(secrets.token_urlsafe(50))'`.",
+                    id="inference_store.W001" if name == "SECRET_KEY" else "inference_store.W002",
+                )
+            )
+    if settings.METRICS_TOKEN and len(settings.METRICS_TOKEN) < SHORTEST_METRICS_TOKEN:
+        found.append(
+            checks.Warning(
+                "METRICS_TOKEN is short enough to be guessed.",
+                hint=f"Set {SHORTEST_METRICS_TOKEN} random characters or more.",
+                id="inference_store.W003",
+            )
+        )
+    return found
+
+
+def is_bucket(address: str) -> bool:
+    """Whether it is s3://bucket/prefix and nothing else."""
+    try:
+        parts = urlsplit(address)
+        more = parts.query or parts.fragment or parts.username or parts.port
+    except ValueError:
+        return False
+    return parts.scheme == "s3" and BUCKET.fullmatch(parts.netloc) is not None and not more
 
 
 def refuse_unsafe_settings() -> None:

@@ -24,6 +24,7 @@ DEBUG = env.bool("DEBUG", default=False)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[_public.hostname or ""] if PUBLIC_URL else LOOPBACK_HOSTS)
 # There is no default key: without the variable one is made at random and kept beside the data.
 SECRET_KEY = env.str("SECRET_KEY", default="") or home.secret_key()
+IS_SECRET_KEY_GIVEN = bool(env.str("SECRET_KEY", default=""))
 SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 CSRF_TRUSTED_ORIGINS = env.list(
     "CSRF_TRUSTED_ORIGINS", default=[f"{_public.scheme}://{_public.netloc}"] if PUBLIC_URL else []
@@ -53,6 +54,7 @@ INSTALLED_APPS = [
     "dashboard",
 ]
 MIDDLEWARE = [
+    "inference_store.counters.middleware",
     "inference_store.calling.middleware",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -88,7 +90,8 @@ TEMPLATES = [
 # --- The database and the broker ----------------------------------------------------------------------------
 # Ours is an upper bound for one request's queries; jobs lift it for their own session.
 STATEMENT_TIMEOUT_MS = env.int("STATEMENT_TIMEOUT_MS", default=30_000)
-DATABASES = {"default": env.db_url_config(env.str("DATABASE_URL", default="") or home.database_url())}
+DATABASE_URL = env.str("DATABASE_URL", default="")
+DATABASES = {"default": env.db_url_config(DATABASE_URL or home.database_url())}
 DATABASES["default"].setdefault("OPTIONS", {})
 DATABASES["default"]["OPTIONS"] |= {
     "pool": {"min_size": 1, "max_size": env.int("DATABASE_POOL_SIZE", default=12), "timeout": 10},
@@ -163,7 +166,7 @@ AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_CALLABLE = "dashboard.locked_out.locked_out"
 AXES_CLIENT_IP_CALLABLE = "inference_store.calling.client_of"
 AXES_DISABLE_ACCESS_LOG = True  # the audit log has the logins
-AXES_ENABLE_ADMIN = AXES_VERBOSE = False
+AXES_ENABLE_ADMIN = AXES_VERBOSE = False  # ours is inference_store/admin/attempts.py
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -183,6 +186,10 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 _https = _public.scheme == "https"
+# With that prefix a browser takes them from this very host by https alone: no other host of the domain can
+# plant its own.
+_prefix = "__Host-" if _https else ""
+SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = f"{_prefix}sessionid", f"{_prefix}csrftoken"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = _https
 SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31_536_000 if _https else 0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _https
@@ -197,6 +204,8 @@ TOKEN_FAILURES = env.int("TOKEN_FAILURES", default=20)
 TOKEN_THROTTLED_SECONDS = env.int("TOKEN_THROTTLED_SECONDS", default=60)
 EVERYBODY_CREATES_PROJECTS = env.bool("EVERYBODY_CREATES_PROJECTS", default=False)
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+# Where the processes of this machine count; on a disk of its own, or in its memory.
+COUNTERS_ROOT = Path(env.str("COUNTERS_ROOT", default="") or home.directory() / "counters")
 
 # --- Blobs --------------------------------------------------------------------------------------------------
 BLOB_ROOT = Path(env.str("BLOB_ROOT", default="") or home.directory() / "blobs")

@@ -13,6 +13,7 @@ FLOORS = [
     [
         "inference_store.client",
         "inference_store.calling",
+        "inference_store.counters",
         "inference_store.logs",
         "inference_store.settings",
         "inference_store.statements",

@@ -3,6 +3,7 @@
 
 from typing import Any
 
+from axes.models import AccessAttempt
 from django.db import models, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -40,6 +41,13 @@ class Audited:
         return super().log_deletions(request, queryset)  # type: ignore[misc]
 
 
+def named(obj: models.Model) -> str:
+    """What it is known by; a failed login by the name and the address that it counts for."""
+    if isinstance(obj, AccessAttempt):
+        return f"{obj.username} at {obj.ip_address}"
+    return str(obj)
+
+
 def record(objects: list[models.Model], verb: str, message: Any) -> None:
     """One record; `message` is what Django says of a change: which fields, not their values."""
     if not objects:
@@ -49,7 +57,7 @@ def record(objects: list[models.Model], verb: str, message: Any) -> None:
     project_id = str(first.pk) if isinstance(first, Project) else ""
     details: dict[str, Any] = {
         "what": first._meta.verbose_name,
-        "names": [str(each) for each in objects[:20]],
+        "names": [named(each) for each in objects[:20]],
     }
     if len(objects) > 1:
         details["count"] = len(objects)

@@ -1,5 +1,6 @@
 """Blobs in a directory that all processes share: BLOB_ROOT."""
 
+import errno
 import fcntl
 import os
 import shutil
@@ -13,6 +14,7 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 
+from inference_store import counters
 from inference_store.blobs import keys
 from inference_store.blobs.keys import (
     Description,
@@ -23,6 +25,20 @@ from inference_store.blobs.keys import (
     too_large,
 )
 from inference_store.contract.errors import Refusal
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK = (errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ESTALE, errno.ENODEV)
+
+
+@contextmanager
+def noted() -> Iterator[None]:
+    """Count what the disk refuses; a client that goes away is an OSError too, but not the disk's."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (*FULL, *DISK):
+            counters.blob_failed("full" if error.errno in FULL else "disk")
+        raise
 
 
 def _path(key: str) -> Path:
@@ -41,26 +57,28 @@ class Received:
     def keep(self, key: str) -> None:
         """Put them in their place, in one step."""
         path = _path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.replace(path)
+        with noted():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.replace(path)
 
 
 @contextmanager
 def receive(chunks: Iterable[bytes], limit_bytes: int) -> Iterator[Received]:
     """Take bytes in; Refusal 413 beyond the limit. What is not kept is removed."""
     incoming = Path(settings.BLOB_ROOT) / "incoming"
-    incoming.mkdir(parents=True, exist_ok=True)
     path = incoming / uuid4().hex
     try:
-        with path.open("xb") as file:
-            size = 0
-            for chunk in chunks:
-                size += len(chunk)
-                if size > limit_bytes:
-                    raise too_large(limit_bytes)
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
+        with noted():
+            incoming.mkdir(parents=True, exist_ok=True)
+            with path.open("xb") as file:
+                size = 0
+                for chunk in chunks:
+                    size += len(chunk)
+                    if size > limit_bytes:
+                        raise too_large(limit_bytes)
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
         yield Received(path, describe(path, size))
     finally:
         path.unlink(missing_ok=True)
@@ -69,7 +87,8 @@ def receive(chunks: Iterable[bytes], limit_bytes: int) -> Iterator[Received]:
 def open_blob(key: str) -> BufferedReader:
     """The bytes, to be closed by the caller; Refusal 404 where there are none."""
     try:
-        return _path(key).open("rb")
+        with noted():
+            return _path(key).open("rb")
     except FileNotFoundError:
         raise Refusal.not_found("The bytes of this blob are gone.") from None
 
@@ -142,10 +161,11 @@ class Draft:
 
     def commit(self) -> dict[str, int]:
         """Make durable what was appended; how long each stream is now."""
-        for file in self._files.values():
-            file.flush()
-            os.fsync(file.fileno())
-        _sync_directory(self._directory)
+        with noted():
+            for file in self._files.values():
+                file.flush()
+                os.fsync(file.fileno())
+            _sync_directory(self._directory)
         return {stream: file.tell() for stream, file in self._files.items()}
 
     def keep(self, stream: str, key: str) -> None:

@@ -15,7 +15,7 @@ import orjson
 from django.db import IntegrityError, connection, transaction
 from pydantic import ValidationError
 
-from inference_store import blobs
+from inference_store import blobs, counters
 from inference_store.contract.enums import ACTIONS_OF_TASK, AuditAction, InferenceAction, TaskType
 from inference_store.contract.errors import Refusal
 from inference_store.contract.inferences import (
@@ -148,6 +148,7 @@ def _store_digested(
                 keys = _store_new(model, requests, digests, first_of, name)
                 if metadata_storage_key is not None and keys:
                     claim(model=model, owners={metadata_storage_key: keys[0]}, kind=Blob.Kind.METADATA)
+            counters.stored(len(keys))
             return Stored([request.inference_id for request in requests], len(keys))
         except IntegrityError:
             # Another writer stored one of these ids since we looked: look again.

@@ -20,6 +20,7 @@ from django.db import DatabaseError, connection, transaction
 from psycopg.pq import ExecStatus
 from pydantic_core import from_json, to_json
 
+from inference_store import counters
 from inference_store.contract.inferences import NewInferenceStorageRequest
 from inference_store.models import RegisteredModel, SearchSlot
 from inference_store.models.search_slot import Unfit
@@ -138,6 +139,7 @@ class Turns:
         group = self._group(model, one)
         try:
             new = _tried(model, group)
+            counters.stored(len(new))
             for each in group:
                 each.new = new.get(each.inference_id)
         finally:

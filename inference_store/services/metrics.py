@@ -1,18 +1,25 @@
 """What to watch, as Prometheus reads it. Each figure costs the same however much is stored."""
 
+import logging
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 from django.db import connection
 from django.db.models import Count, Max, Min, Q
 from django.db.models.functions import Now
+from kombu.exceptions import ChannelError
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from inference_store import counters
+from inference_store.celery import app
 from inference_store.models import AuditSeal, Blob, Inference
 from inference_store.services import readiness, retention
 from inference_store.services.jobs import TASK_NAMES
+
+logger = logging.getLogger(__name__)
 
 MOST_DOOMED = 10_000
 
@@ -22,6 +29,7 @@ class Store(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield from _jobs()
+        yield from _queue()
         yield _parts()
         yield _gauge(
             "retention_overdue_seconds", "How long the most overdue policy waits to run.", _overdue()
@@ -37,7 +45,16 @@ def exposition() -> bytes:
     """The figures in Prometheus' text format."""
     registry = CollectorRegistry()
     registry.register(Store())
-    return generate_latest(registry)
+    return generate_latest(registry) + _counted()
+
+
+def _counted() -> bytes:
+    try:
+        return generate_latest(counters.counts().registry())
+    except Exception:
+        # A file may have been torn by a loss of power; what is asked of the database is told all the same.
+        logger.exception("What was counted can't be read.")
+        return b""
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
@@ -66,6 +83,21 @@ def _jobs() -> Iterator[Metric]:
         waiting.add_metric([name], _seconds_since(found["since"]))
         running.add_metric([name], _seconds_since(found["began"]))
     yield from (jobs, waiting, running)
+
+
+def _queue() -> Iterator[Metric]:
+    """What the broker holds; nothing where it is away, which `ready` tells."""
+    try:
+        with app.connection_for_read() as broker:
+            broker.ensure_connection(max_retries=0, timeout=int(readiness.PATIENCE_SECONDS))
+            queue = app.conf.task_default_queue
+            channel: Any = broker.default_channel
+            waiting = channel.queue_declare(queue, passive=True).message_count
+    except ChannelError:  # nothing waits
+        waiting = 0
+    except Exception:  # noqa: BLE001  (whatever it is, the broker is away)
+        return
+    yield _gauge("queue_messages", "Messages that wait for a worker.", waiting)
 
 
 def _parts() -> Metric:

@@ -165,6 +165,15 @@ ADMIN_SITE |= {
     "admin:inference_store_auditrecord_delete": both(no_staff(), no_staff()),
     "admin:inference_store_auditrecord_history": both(superusers(), superusers(changes=False)),
     "admin:inference_store/auditrecord/<path:object_id>/": moved(),
+    # Failed logins are for superusers to look at and to forget.
+    "admin:axes_accessattempt_changelist": both(
+        superusers(), superusers(LISTED, ok=(*OK, *MOVED), changes=False)
+    ),
+    "admin:axes_accessattempt_add": both(no_staff(), no_staff()),
+    "admin:axes_accessattempt_change": both(superusers(), no_staff()),
+    "admin:axes_accessattempt_delete": both(superusers(), superusers(SURE, ok=MOVED)),
+    "admin:axes_accessattempt_history": both(superusers(), superusers(changes=False)),
+    "admin:axes/accessattempt/<path:object_id>/": moved(),
     "admin:inference_store_retentionpolicy_preview": {
         "GET": May(lambda who: (302,) if not who.is_staff else (405,)),
         "POST": own_staff(ok=MOVED).on(object_id=POLICY),

@@ -65,3 +65,23 @@ def test_cookies_are_for_the_server_alone(cast: Cast) -> None:  # noqa: F811
     session = client.cookies["sessionid"]
     assert session["httponly"]
     assert session["samesite"] == "Lax"
+
+
+def test_over_https_cookies_are_this_hosts_and_hsts_is_on(cast: Cast, settings: Any) -> None:  # noqa: F811
+    settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
+    settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = True
+    settings.SECURE_HSTS_SECONDS = 31_536_000
+    user = cast.users["bob"]
+    user.set_password("kestrel-over-the-harbour")
+    user.save()
+    client = Client(enforce_csrf_checks=True)
+    shown = client.get("/login/", secure=True)
+    assert shown["Strict-Transport-Security"].startswith("max-age=31536000")
+    token = client.cookies["__Host-csrftoken"]
+    form = {"username": "bob", "password": "kestrel-over-the-harbour", "csrfmiddlewaretoken": token.value}
+    answer = client.post("/login/", form, secure=True, headers={"Referer": "https://testserver/login/"})
+    assert answer.status_code == 302
+    for name in ("__Host-sessionid", "__Host-csrftoken"):
+        cookie = client.cookies[name]
+        assert (cookie["secure"], cookie["path"], cookie["domain"]) == (True, "/", "")
+    assert client.get("/", secure=True).status_code == 200

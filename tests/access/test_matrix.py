@@ -124,12 +124,11 @@ def refused_method(route: Route, method: str, who: Who) -> tuple[int, ...]:
 
 def address(world: World, route: Route, line: May | None) -> str:
     given = world.keys | (line.arguments if line else {})
-    if "object_id" not in given and (model := re.search(r"inference_store/(\w+)/", route.pattern)):
+    if "object_id" not in given and (model := re.search(r"(?:inference_store|axes)/(\w+)/", route.pattern)):
         given["object_id"] = given.get(model[1], "1")
     given.setdefault("object_id", "1")
     given.setdefault("id", world.keys["user"])
-    path = route.pattern.replace("(?P<app_label>inference_store)", "inference_store")
-    path = re.sub(r"\(\?P<(\w+)>[^)]*\)", r"<\1>", path).replace("^", "").replace("$", "")
+    path = re.sub(r"\(\?P<(\w+)>[^)]*\)", r"<\1>", route.pattern).replace("^", "").replace("$", "")
     path = re.sub(r"<(?:\w+:)?(\w+)>", lambda found: str(given[found[1]]), path)
     if route.name == "api:unknown":
         path += "no/such/thing"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from axes.models import AccessAttempt
 from django.conf import settings
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection
@@ -156,6 +157,9 @@ def _things(world: World, projects: dict[str, Project]) -> None:
     record = AuditRecord.objects.create(
         project_id="birds", model_id=MODEL, action="inference.delete", inference_id="i-0", inference_count=1
     )
+    attempt = AccessAttempt.objects.create(
+        username="admin", ip_address="203.0.113.9", path_info="/login/", failures_since_start=5
+    )
     types = ContentType.objects.get_for_models(User, RegisteredModel)
     world.keys = {
         UPLOADED: key,
@@ -170,6 +174,7 @@ def _things(world: World, projects: dict[str, Project]) -> None:
         "key": f"{detector.pk}/{'0' * 32}",
         "record_id": record.pk,
         "auditrecord": record.pk,
+        "accessattempt": attempt.pk,
         "app_label": "inference_store",
         "content_type_id": types[User].pk,
         "url": "no/such/page",

@@ -6,8 +6,9 @@ import pytest
 from axes.models import AccessAttempt
 from django.core.management import call_command
 from django.db.models import F
+from django.test import Client
 
-from inference_store.models import User
+from inference_store.models import AuditRecord, User
 
 PAGES = ["/login/", "/admin/login/"]
 RIGHT = "kestrel-over-the-harbour"
@@ -74,6 +75,24 @@ def test_a_success_forgets_what_was_wrong_before(client, settings):
 def test_an_administrator_unlocks(client, settings):
     guess(client, settings)
     call_command("axes_reset_username", "alice", verbosity=0)
+    assert tried(client, RIGHT).status_code == 302
+
+
+def test_a_superuser_unlocks_on_the_admin_site(client, settings):
+    guess(client, settings)
+    root = Client()
+    root.force_login(User.objects.create_superuser("root"))
+    listed = "/admin/axes/accessattempt/"
+    shown = root.get(listed).content.decode()
+    assert "alice" in shown
+    assert "203.0.113.7" in shown
+    assert "not locked" not in shown
+    attempt = AccessAttempt.objects.get()
+    assert "kestrel" not in root.get(f"{listed}{attempt.pk}/change/").content.decode()
+    response = root.post(listed, {"action": "unlock", "_selected_action": attempt.pk}, follow=True)
+    assert "Unlocked: alice at 203.0.113.7." in response.content.decode()
+    record = AuditRecord.objects.filter(action="other.change").get()
+    assert "alice at 203.0.113.7" in record.details
     assert tried(client, RIGHT).status_code == 302
 
 
