@@ -1,38 +1,33 @@
 """Counts by value, kept by statement triggers: exact right after a write, and read without a scan."""
 
-import math
 from typing import ClassVar
 
 from django.db import models
-from django.db.models import FloatField, Func, IntegerField, Q, Sum, Value
+from django.db.models import Sum
 from django.db.models.functions import Now
 
+from inference_store import statements
 from inference_store.models.registered_model import RegisteredModel
 
 BUCKETS = 512
 """Of a number's range; with one below it and one above."""
-
-
-class BucketOf(Func):
-    """The bucket of a number: the triggers' own function, and never falling where the number rises."""
-
-    function = "search_bucket"
-    output_field = IntegerField()
-
-    def __init__(self, number: Func | models.F | Value, catalogue: "Catalogue") -> None:
-        bounds = (Value(bound, output_field=FloatField()) for bound in (catalogue.low, catalogue.high))
-        super().__init__(number, *bounds)
+TOTAL = """
+    select (select coalesce(sum(c.count), 0) from inference_store_cataloguecount c
+             where c.catalogue_id = k.id {condition})
+      from inference_store_catalogue k
+     where k.registered_model_id = %s and k."column" = %s and k.state = 'exact'
+"""
 
 
 class CatalogueQuerySet(models.QuerySet["Catalogue"]):
     def exact(self, model: RegisteredModel, column: str) -> "CatalogueQuerySet":
         return self.filter(registered_model=model, column=column, state=Catalogue.State.EXACT)
 
-    def total(self, model: RegisteredModel, column: str, among: Q | None = None) -> int | None:
-        """How many rows, or those of some values or buckets; None where these are not kept. One query."""
-        counted = Sum("counts__count", filter=among, default=0)
-        found: int | None = self.exact(model, column).annotate(n=counted).values_list("n", flat=True).first()
-        return None if found is None else int(found)
+    def total(self, model: RegisteredModel, column: str, among: list[str] | None = None) -> int | None:
+        """How many rows, or those of some texts; None where these are not kept. One query."""
+        condition, values = ("", []) if among is None else ("and c.value = any(%s)", [among])
+        rows = statements.rows(TOTAL.format(condition=condition), [*values, model.pk, column])
+        return int(rows[0][0]) if rows else None
 
     def totals(self, models: list[int], column: str) -> dict[int, int]:
         """Rows by model, of those models where they are kept. One query."""
@@ -78,15 +73,6 @@ class Catalogue(models.Model):
 
     def __str__(self) -> str:
         return f"{self.column} of {self.registered_model_id}"
-
-    def around(self, number: float) -> tuple[float, float]:
-        """Bounds between which all numbers of that number's bucket lie; not far beyond it."""
-        if self.low is None or self.high is None or number < self.low:
-            return -math.inf, math.inf if self.low is None else self.low
-        if number >= self.high:
-            return self.high, math.inf
-        width = (self.high - self.low) / BUCKETS * 1.001
-        return number - width, number + width
 
 
 class CatalogueCount(models.Model):

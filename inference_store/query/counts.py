@@ -1,22 +1,35 @@
 """How many inferences match: from the catalogues where one of them says it, else counted."""
 
-from django.db.models import Count, F, IntegerField, Q, Subquery, Sum, Value
-from django.db.models.functions import Coalesce
-
+from inference_store import statements
+from inference_store.contract.enums import MetadataFilterOperator
 from inference_store.contract.filters import (
     BaseInferenceFilter,
     DeconstructedInferenceFilter,
     MetadataFilter,
 )
 from inference_store.models import Catalogue, Entry, Inference, RegisteredModel, SearchSlot
-from inference_store.models.catalogue import BucketOf
+from inference_store.models.catalogue import BUCKETS
 from inference_store.models.search_slot import Unfit, double_of, slot_type
 from inference_store.query.matching import entry_condition, matching
-from inference_store.query.metadata_conditions import Slots, metadata_condition
 from inference_store.query.uses import note_filters
 
-BEYOND = {">": "gt", ">=": "gt", "<": "lt", "<=": "lt"}
-"""Which buckets a bound leaves whole."""
+ORDERING = (">", ">=", "<", "<=")
+KEPT_RANGE = """
+    select (select coalesce(sum(c.count), 0) from inference_store_cataloguecount c
+             where c.catalogue_id = k.id and c.bucket {beyond} k.bucket)
+         + (select count(*) from inference_store_inference r
+             where r.registered_model_id = k.registered_model_id and r.{column} {operator} k.bound
+               and r.{column} >= case when k.bound < k.low then '-infinity'
+                                      else least(k.high, k.bound - k.width) end
+               and r.{column} <= case when k.bound >= k.high then 'infinity'
+                                      else greatest(k.low, k.bound + k.width) end
+               and search_bucket(r.{column}, k.low, k.high) = k.bucket)
+      from (select *, search_bucket(bound, low, high) as bucket, (high - low) / {buckets} * 1.001 as width
+              from inference_store_catalogue, (select %s::float8 as bound) asked
+             where registered_model_id = %s and "column" = %s and state = 'exact' and low is not null) k
+"""
+"""The buckets that a bound leaves whole, and the rows of its own: one statement, so that both speak of one
+moment. What is said twice of its own bucket is said for the index, by bounds that lie a little around it."""
 
 
 def count_matching(model: RegisteredModel, filters: BaseInferenceFilter | None) -> int:
@@ -27,7 +40,7 @@ def count_matching(model: RegisteredModel, filters: BaseInferenceFilter | None) 
     if not given:
         kept = Catalogue.objects.total(model, "created_at")
     elif given == ["data_source_filter"]:
-        kept = Catalogue.objects.total(model, "data_source", Q(counts__value=filters.data_source_filter))
+        kept = Catalogue.objects.total(model, "data_source", [filters.data_source_filter or ""])
     elif given == ["metadata_filter"] and filters.metadata_filter and len(filters.metadata_filter) == 1:
         kept = _kept_count(model, filters.metadata_filter[0])
     elif given == ["deconstructed_inference_filter"]:
@@ -64,28 +77,19 @@ def _kept_count(model: RegisteredModel, wanted: MetadataFilter) -> int | None:
     if str(wanted.type).endswith("string"):
         if wanted.operator not in ("=", "in"):
             return None
-        return Catalogue.objects.total(model, column, Q(counts__value__in=wanted.operands))
-    return _kept_range(model, wanted, column, slots)
+        return Catalogue.objects.total(model, column, [str(each) for each in wanted.operands])
+    return _kept_range(model, wanted, column)
 
 
-def _kept_range(model: RegisteredModel, wanted: MetadataFilter, column: str, slots: Slots) -> int | None:
+def _kept_range(model: RegisteredModel, wanted: MetadataFilter, column: str) -> int | None:
     """The whole buckets above (or below) the bound, and what its own bucket has there."""
-    catalogue = Catalogue.objects.exact(model, column).first() if wanted.operator in BEYOND else None
+    operator = MetadataFilterOperator(wanted.operator).value
+    if operator not in ORDERING:
+        return None
     try:
-        bound = double_of(float(wanted.operands[0])) if catalogue else None
+        bound = double_of(float(wanted.operands[0]))
     except Unfit:
         return None
-    if catalogue is None or bound is None:
-        return None
-    edge = Inference.objects.filter(metadata_condition(wanted, slots), registered_model=model)
-    at, (low, high) = BucketOf(Value(bound), catalogue), catalogue.around(bound)
-    edge = edge.filter(**{f"{column}__gte": low, f"{column}__lte": high})
-    edge = edge.annotate(bucket=BucketOf(F(column), catalogue)).filter(bucket=at)
-    counted = edge.order_by().values("registered_model").annotate(n=Count("pk")).values("n")
-    # One statement, so that both speak of one moment.
-    beyond = Q(**{f"counts__bucket__{BEYOND[wanted.operator]}": at})
-    found = Catalogue.objects.exact(model, column).filter(pk=catalogue.pk)
-    whole = Sum("counts__count", filter=beyond, default=0)
-    rows = found.annotate(whole=whole, edge=Coalesce(Subquery(counted, output_field=IntegerField()), 0))
-    row = rows.values_list("whole", "edge").first()
-    return None if row is None else int(row[0] + row[1])
+    statement = KEPT_RANGE.format(column=column, operator=operator, beyond=operator[0], buckets=BUCKETS)
+    rows = statements.rows(statement, [bound, model.pk, column])
+    return int(rows[0][0]) if rows else None

@@ -173,7 +173,7 @@ class _Search:
         queryset = None
         filtered = self.filters and self.filters.model_dump(exclude_none=True)
         # What a large deletion left behind is still in the indexes, and matches nothing.
-        if filtered or Leftover.objects.filter(registered_model=self.model).exists():
+        if filtered or Leftover.objects.exist(self.model):
             queryset = matching(self.model, self.filters)
             found = self._among_few(queryset, count)
             if found is not None:

@@ -45,13 +45,13 @@ def keys_in_time(
     def after(queryset: QuerySet[Inference]) -> QuerySet[Inference]:
         return queryset if position is None else order.after(queryset, position)
 
-    every = after(narrowed(model, [*asked.in_order, *others]))
     if not asked.is_rare:
         walked = min(max(WALKED, WALKED_A_ROW * part.stop), MOST_WALKED)
         ahead = order.apply(after(narrowed(model, asked.in_order)))
         found = _keys(order.apply(_among(ahead[:walked], narrowed(model, others))), part)
         if len(found) == part.stop - part.start or not ahead[walked : walked + 1].exists():
             return found
+    every = after(narrowed(model, [*asked.in_order, *others]))
     return _keys(_sorted(every, order), part)
 
 
