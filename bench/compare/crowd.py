@@ -1,26 +1,34 @@
 """Many clients explore at once while one ingests and one exports: python -m bench.compare.crowd --n 100000
 
 Each explorer looks at a page, its count and a histogram, then thinks. First one alone, which is the idle
-value, then all of them. The store is this one as `make up` runs it, asked by its SDK; `--keep` uses the one
-that `bench.compare --keep` has loaded.
+value, then all of them; who ingests and who exports are processes of their own, so that nobody waits for
+another client. The store is this one as `make up` runs it, asked by its SDK; `--keep` uses the one that
+`bench.compare --keep` has loaded.
 """
 
 import argparse
+import itertools
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from multiprocessing import get_context
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Event
 from random import Random
+from typing import Any
 
+import inference_store.client as istore
 from bench.compare.operations import OPERATIONS, Parameters
 from bench.compare.places import STORES
 from bench.compare.stores import contract_objects as ours
-from bench.compare.stores.inference_store_http import Adapter
+from bench.compare.stores.inference_store_http import SECONDS_AN_ANSWER, Adapter
 from bench.compare.worker import DETAILS, Worker
 from bench.compare.workload import VERSION, Workload
 from inference_store.client import export_task, inference, metadata
-from inference_store.contract.inferences import NewInferenceStorageRequest
 from inference_store.contract.jobs import NewExportTaskRequest
 
 THINKS_SECONDS = (1.0, 3.0)
@@ -30,6 +38,15 @@ PAGES = {"Q1": ours.in_window, "Q2": ours.of_sensor, "Q5": ours.in_circle, "Q7":
 """The filters that explorers choose from."""
 Times = dict[str, list[float]]
 """Seconds of each answer, by what was asked."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The store that another process is to ask, and how much the workload holds."""
+
+    url: str
+    token: str
+    size: int
 
 
 class Explorer:
@@ -63,88 +80,93 @@ class Explorer:
             self.look()
 
 
-class Background(threading.Thread):
-    """Does something over and over; keeps how often, and the error that ended it."""
+class Background:
+    """A process of its own that does something over and over."""
 
-    def __init__(self, action: Callable[[], int], done: threading.Event) -> None:
-        super().__init__(daemon=True)
-        self.action, self.done = action, done
-        self.total = 0
-        self.error: Exception | None = None
+    def __init__(self, action: Callable[[Asked, Event], Iterator[int]], asked: Asked) -> None:
+        context = get_context("spawn")
+        self.done, self.told = context.Event(), context.Queue()
+        self.process = context.Process(
+            target=_repeat, args=(action, asked, self.done, self.told), daemon=True
+        )
+        self.process.start()
+        self.told.get()
 
-    def run(self) -> None:
-        while not self.done.is_set():
-            try:
-                self.total += self.action()
-            except Exception as error:  # noqa: BLE001  (told at the end)
-                self.error = error
-                return
-
-
-class Ingester:
-    """Stores what the workload holds once more, under other ids and as of now."""
-
-    def __init__(self, workload: Workload) -> None:
-        self.workload, self.run, self.position = workload, time.time_ns(), 0
-
-    def __call__(self) -> int:
-        first = self.position % (self.workload.size - INGESTED_AT_ONCE)
-        records = self.workload.records(first, first + INGESTED_AT_ONCE)
-        requests = ours.storage_requests(records, self.workload.vectors(first, first + INGESTED_AT_ONCE))
-        inference.create_inferences(ours.MODEL_ID, [self._renamed(request) for request in requests])
-        self.position += INGESTED_AT_ONCE
-        return INGESTED_AT_ONCE
-
-    def _renamed(self, request: NewInferenceStorageRequest) -> NewInferenceStorageRequest:
-        new = {"inference_id": f"{self.run}-{request.inference_id}", "created_at": datetime.now(UTC)}
-        return request.model_copy(update=new)
+    def end(self) -> tuple[int, str | None]:
+        """How often it was done, and the error that ended it."""
+        self.done.set()
+        found: tuple[int, str | None] = self.told.get()
+        self.process.join()
+        return found
 
 
-def export_once(done: threading.Event) -> int:
-    """Export everything as it was when this began; how many inferences went into the archive."""
-    task = export_task.create_export_task(
-        ours.MODEL_ID, NewExportTaskRequest(include_inferences_as_annotations=True)
-    )
-    assert task is not None
-    while task.state not in ("complete", "failed", "stopped"):
-        if done.wait(0.5):
-            export_task.stop_export_task(ours.MODEL_ID, task.id)
-        found = export_task.get_export_task(ours.MODEL_ID, task.id)
-        assert found is not None
-        task = found
-    if task.state == "failed":
-        raise RuntimeError(f"the export failed: {task.error}")
-    return task.progress_count
+def _repeat(
+    action: Callable[[Asked, Event], Iterator[int]], asked: Asked, done: Event, told: "Queue[Any]"
+) -> None:
+    istore.connect(asked.url, asked.token, timeout=SECONDS_AN_ANSWER)
+    total, error = 0, None
+    steps = action(asked, done)
+    told.put("ready")
+    try:
+        while not done.is_set():
+            total += next(steps)
+    except Exception as raised:  # noqa: BLE001  (told at the end)
+        error = repr(raised)
+    told.put((total, error))
+
+
+def ingest(asked: Asked, done: Event) -> Iterator[int]:
+    """Store what the workload holds once more, under other ids and as of now; how many each time."""
+    workload, run = Workload.open(asked.size), time.time_ns()
+    for first in itertools.cycle(range(0, asked.size - INGESTED_AT_ONCE, INGESTED_AT_ONCE)):
+        records = workload.records(first, first + INGESTED_AT_ONCE)
+        requests = ours.storage_requests(records, workload.vectors(first, first + INGESTED_AT_ONCE))
+        run += 1
+        new = {"created_at": datetime.now(UTC)}
+        renamed = [
+            request.model_copy(update={**new, "inference_id": f"{run}-{request.inference_id}"})
+            for request in requests
+        ]
+        inference.create_inferences(ours.MODEL_ID, renamed)
+        yield INGESTED_AT_ONCE
+
+
+def export(asked: Asked, done: Event) -> Iterator[int]:
+    """Export everything as it was when each began; how many inferences went into the archive."""
+    while True:
+        task = export_task.create_export_task(
+            ours.MODEL_ID, NewExportTaskRequest(include_inferences_as_annotations=True)
+        )
+        assert task is not None
+        while task.state not in ("complete", "failed", "stopped"):
+            if done.wait(0.5):
+                export_task.stop_export_task(ours.MODEL_ID, task.id)
+            found = export_task.get_export_task(ours.MODEL_ID, task.id)
+            assert found is not None
+            task = found
+        if task.state == "failed":
+            raise RuntimeError(f"the export failed: {task.error}")
+        yield task.progress_count
 
 
 def percentile(seconds: list[float], share: float) -> float:
     return sorted(seconds)[min(len(seconds) - 1, int(share * len(seconds)))]
 
 
-def crowd(workload: Workload, clients: int, seconds: float) -> tuple[Times, str]:
+def crowd(workload: Workload, asked: Asked, clients: int, seconds: float) -> tuple[Times, str]:
     """All at once, for so long; the times, and what happened beside them."""
     done = threading.Event()
     explorers = [Explorer(workload, seed) for seed in range(1, clients + 1)]
-    ingesting = Background(Ingester(workload), done)
-    exporting = Background(lambda: export_once(done), done)
-
-    def exploring(explorer: Explorer) -> Callable[[], int]:
-        def explore() -> int:
-            explorer.explore(done)
-            return 1
-
-        return explore
-
-    threads = [ingesting, exporting, *(Background(exploring(each), done) for each in explorers)]
-    for thread in threads:
-        thread.start()
-    time.sleep(seconds)
-    done.set()
-    for thread in threads:
-        thread.join()
-    errors = [repr(thread.error) for thread in threads if thread.error]
-    ingested, exported = ingesting.total / seconds, exporting.total / seconds
-    told = f"Meanwhile ingested {ingested:,.0f}/s, exported {exported:,.0f}/s; errors: {errors or 'none'}"
+    beside = {"ingested": Background(ingest, asked), "exported": Background(export, asked)}
+    with ThreadPoolExecutor(clients) as pool:
+        exploring = [pool.submit(each.explore, done) for each in explorers]
+        time.sleep(seconds)
+        done.set()
+    ended = {name: each.end() for name, each in beside.items()}
+    errors = [repr(error) for each in exploring if (error := each.exception())]
+    errors += [error for _, error in ended.values() if error]
+    told = ", ".join(f"{name} {total / seconds:,.0f}/s" for name, (total, _) in ended.items())
+    told = f"Meanwhile {told}; errors: {errors or 'none'}"
     names = explorers[0].times
     return {name: [one for each in explorers for one in each.times[name]] for name in names}, told
 
@@ -187,7 +209,9 @@ def main() -> None:
         alone = Explorer(workload, 0)
         for _ in range(IDLE_LOOKS):
             alone.look()
-        meanwhile, told = crowd(workload, asked.clients, asked.seconds)
+        meanwhile, told = crowd(
+            workload, Asked(store.url, store.token, asked.n), asked.clients, asked.seconds
+        )
     finally:
         store.close()
         if not asked.keep:
