@@ -10,7 +10,7 @@ PY := $(VENV)/bin/python
 PIP = PYTHONWARNINGS=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore $(PY) -m pip --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv up test soak fuzz security lint types migrations openapi bench compare lock chromium
+.PHONY: help .venv up test soak fuzz security lint types migrations openapi bench compare lock tools
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[.a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,10 +18,10 @@ help:  ## This list
 up: $(VENV)/.for-up  ## Run the store: PORT=8000 HOST=127.0.0.1, DEMO=no leaves it empty
 	@exec $(PY) manage.py up --host $(HOST) --port $(PORT) $(if $(filter no,$(DEMO)),--no-demo)
 
-test: $(VENV)/.for-dev chromium  ## Run the tests: ARGS="-k filter" narrows them
+test: $(VENV)/.for-dev tools  ## Run the tests: ARGS="-k filter" narrows them
 	@$(PY) -m pytest -m "not soak" $(ARGS)
 
-soak: $(VENV)/.for-dev chromium  ## Run the tests that take long
+soak: $(VENV)/.for-dev tools  ## Run the tests that take long
 	@$(PY) -m pytest -m soak $(ARGS)
 
 fuzz: $(VENV)/.for-dev  ## Try the API's document against a real server: EXAMPLES=1000 of each operation, SEED=1
@@ -82,14 +82,22 @@ $(VENV)/.for-dev: $(VENV)/.made pyproject.toml requirements.lock
 	@$(PIP) install -c requirements.lock --no-build-isolation --editable '.[dev]'
 	@touch $@ $(VENV)/.for-up
 
-chromium:
-	@if command -v chromium >/dev/null; then :; \
+# Programs that tests use and pip does not bring: command, Debian's package, what is tried with it. RUNLEVEL
+# keeps Debian from starting a server.
+tools:
+	@$(call from_debian,chromium,chromium,the browser tests)
+	@$(call from_debian,nginx,nginx,the tests of nginx in front)
+	@$(call from_debian,systemd-analyze,systemd,the tests of systemd units)
+
+define from_debian
+if PATH="$$PATH:/usr/sbin" command -v $(1) >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		echo "Installing Chromium for the browser tests (once)"; \
-		{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
-			apt-get -qq install --yes --no-install-recommends chromium >/dev/null; } || \
-			echo "Chromium could not be installed: the browser tests are skipped."; \
+		echo "Installing $(2) for $(3) (once)"; \
+		{ apt-get -qq update && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+			apt-get -qq install --yes --no-install-recommends $(2) >/dev/null; } || \
+			echo "$(2) could not be installed: $(3) are skipped."; \
 	else \
-		echo "There is no Chromium, and only root may install it: the browser tests are skipped." \
-			"On Debian: apt install chromium"; \
+		echo "There is no $(1), and only root may install it: $(3) are skipped." \
+			"On Debian: apt install $(2)"; \
 	fi
+endef

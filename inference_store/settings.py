@@ -209,6 +209,8 @@ COUNTERS_ROOT = Path(env.str("COUNTERS_ROOT", default="") or home.directory() / 
 
 # --- Blobs --------------------------------------------------------------------------------------------------
 BLOB_ROOT = Path(env.str("BLOB_ROOT", default="") or home.directory() / "blobs")
+# A location of nginx, internal, behind which that directory is: it then sends bytes by itself (deploy/nginx).
+BLOB_INTERNAL_LOCATION = env.str("BLOB_INTERNAL_LOCATION", default="")
 # A bucket, s3://bucket/prefix, in the place of that directory.
 BLOB_STORE = env.str("BLOB_STORE", default="")
 S3_ENDPOINT_URL = env.str("S3_ENDPOINT_URL", default="")

@@ -42,6 +42,7 @@ REASONS = {
     411: "The body came without its length.",
     413: "The body is too large.",
     415: "The body's content type is not one that is read here.",
+    416: "No byte of what is there lies in the range.",
     429: "Too many wrong tokens came from your address; `Retry-After` says how long to wait.",
     503: "The database is away, or the query took too long; try again, or narrow the filter.",
     507: "The disk is full.",

@@ -1,5 +1,6 @@
 """Uploads: a storage key and where to put its bytes; the bytes themselves, by presigned URL."""
 
+import io
 from http import HTTPStatus
 from typing import Any
 
@@ -12,9 +13,10 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from rest_framework.request import Request
 
 from inference_store import blobs
-from inference_store.api import bodies
+from inference_store.api import bodies, errors
 from inference_store.api.addresses import presigned
 from inference_store.api.operations import REASONS, Answer, StoreView, operation
+from inference_store.api.ranges import Part, PartReader, UnsatisfiableError, part_of
 from inference_store.contract.enums import TokenScope
 from inference_store.contract.errors import ErrorBody, Refusal
 from inference_store.contract.inferences import DataUpload, MetadataUpload
@@ -75,6 +77,23 @@ def address_as_sent(request: HttpRequest) -> str:
     return str(raw) if raw and raw.startswith("/") else request.get_full_path()
 
 
+RANGES = [
+    OpenApiParameter(
+        "Range", OpenApiTypes.STR, OpenApiParameter.HEADER, description="One range, `bytes=first-last`."
+    ),
+    OpenApiParameter(
+        "If-Range", OpenApiTypes.STR, OpenApiParameter.HEADER, description="The ETag that the range is of."
+    ),
+]
+SENT_BYTES = 64 * 1024
+
+
+class Sending(FileResponse):
+    """Bytes of a blob."""
+
+    block_size = SENT_BYTES
+
+
 class Blobs(StoreView):
     """Inputs by presigned URL, which is all the permission that it takes."""
 
@@ -105,8 +124,13 @@ class Blobs(StoreView):
         description="Read an input. The URL comes from an inference's `presigned_url`.",
         tags=["uploads"],
         auth=[],
-        parameters=SIGNED,
-        responses={(200, "application/octet-stream"): OpenApiTypes.BINARY} | refusals(400, 403, 404, 503),
+        parameters=SIGNED + RANGES,
+        responses={
+            (200, "application/octet-stream"): OpenApiTypes.BINARY,
+            (206, "application/octet-stream"): OpenApiResponse(OpenApiTypes.BINARY, "The range."),
+            304: OpenApiResponse(description="It is what If-None-Match names."),
+        }
+        | refusals(400, 403, 404, 416, 503),
     )
     def get(self, request: Request, key: str) -> HttpResponseBase:
         blobs.verify("GET", address_as_sent(request._request), key)
@@ -116,13 +140,53 @@ class Blobs(StoreView):
         etag = f'"{blob.key}"'
         if (unchanged := get_conditional_response(request._request, etag=etag)) is not None:
             return unchanged
-        if blob.kind == Blob.Kind.ARCHIVE:
+        response = _by_the_proxy(blob) or _sent(request, blob, etag)
+        if blob.kind == Blob.Kind.ARCHIVE and response.status_code < HTTPStatus.BAD_REQUEST:
             record_download(blob.key)
-        response = FileResponse(blobs.open_blob(blob.key), content_type=blob.media_type)
         named = f'; filename="{blobs.archive_name(blob.key)}"' if blob.kind == Blob.Kind.ARCHIVE else ""
         response["Content-Disposition"] = f"attachment{named}"
         response["X-Content-Type-Options"] = "nosniff"
         response["Content-Security-Policy"] = "sandbox; default-src 'none'"
         response["Cache-Control"] = f"private, max-age={settings.BLOB_URL_SECONDS}, immutable"
         response["ETag"] = etag
+        response["Accept-Ranges"] = "bytes"
         return response
+
+
+def _by_the_proxy(blob: Blob) -> HttpResponse | None:
+    """Where a proxy in front sends files by itself: what tells it which. It sees to ranges, too."""
+    if not (location := blobs.internal_location(blob.key)):
+        return None
+    return HttpResponse(content_type=blob.media_type, headers={"X-Accel-Redirect": location})
+
+
+def _sent(request: Request, blob: Blob, etag: str) -> HttpResponseBase:
+    """The bytes, or those that are asked for; a range of another version is none."""
+    file = blobs.open_blob(blob.key)
+    try:
+        size = file.seek(0, io.SEEK_END)
+        part = None
+        if request.method == "GET" and request.headers.get("If-Range", etag).strip() == etag:
+            part = part_of(request.headers.get("Range", ""), size)
+        file.seek(0)
+    except UnsatisfiableError:
+        file.close()
+        message = f"The range lies outside of what is there: {size:,} bytes."
+        body = errors.body_of(Refusal(416, "range_not_satisfiable", message)).model_dump_json()
+        headers = {"Content-Range": f"bytes */{size}"}
+        return HttpResponse(
+            body, "application/json", HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, headers=headers
+        )
+    except BaseException:
+        file.close()
+        raise
+    if part is None:
+        return Sending(file, content_type=blob.media_type)
+    return _partial(Sending(PartReader(file, part), content_type=blob.media_type), part, size)
+
+
+def _partial(response: HttpResponseBase, part: Part, size: int) -> HttpResponseBase:
+    response.status_code = HTTPStatus.PARTIAL_CONTENT
+    response["Content-Range"] = part.content_range(size)
+    response["Content-Length"] = str(part.length)
+    return response

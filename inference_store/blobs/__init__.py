@@ -38,6 +38,7 @@ __all__ = [
     "collect",
     "discard_draft",
     "drafts",
+    "internal_location",
     "is_direct",
     "new_key",
     "open_blob",
@@ -88,6 +89,11 @@ def probe() -> None:
 def open_blob(key: str) -> BufferedReader:
     """The bytes, to be closed by the caller; Refusal 404 where there are none."""
     return s3.open_blob(key) if is_direct() else local.open_blob(key)
+
+
+def internal_location(key: str) -> str | None:
+    """Where a proxy in front finds the bytes to send by itself; None where they are ours to send."""
+    return None if is_direct() else local.internal_location(key)
 
 
 def size(key: str) -> int | None:

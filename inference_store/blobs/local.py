@@ -93,6 +93,15 @@ def open_blob(key: str) -> BufferedReader:
         raise Refusal.not_found("The bytes of this blob are gone.") from None
 
 
+def internal_location(key: str) -> str | None:
+    """Where a proxy in front finds the bytes; None where it sends none. Refusal 404 where none are."""
+    if not settings.BLOB_INTERNAL_LOCATION:
+        return None
+    if size(key) is None:
+        raise Refusal.not_found("The bytes of this blob are gone.")
+    return f"{settings.BLOB_INTERNAL_LOCATION.rstrip('/')}/{_path(key).relative_to(settings.BLOB_ROOT)}"
+
+
 def size(key: str) -> int | None:
     """The size of the bytes, None where there are none."""
     try:

@@ -3,16 +3,12 @@
 import os
 from functools import partial
 from pathlib import Path
-from urllib.parse import urljoin
 from uuid import uuid4
 
-import httpx
-
-from inference_store.client.calls import call, find, refusal
-from inference_store.client.connection import current
+from inference_store.client.calls import call, find
 from inference_store.client.errors import NO_ARCHIVE, NOT_FOUND, ArchiveError, InferenceStoreError
+from inference_store.client.fetching import fetch
 from inference_store.client.paging import tasks_in_parts
-from inference_store.client.sending import send
 from inference_store.client.verification import check_archive
 from inference_store.client.waiting import Waiting, wait
 from inference_store.contract.enums import RetentionTaskState
@@ -27,8 +23,6 @@ __all__ = [
     "stop_export_task",
     "wait_for_export",
 ]
-
-PIECE_BYTES = 2**20
 
 
 def create_export_task(model_id: str, request_body: NewExportTaskRequest) -> ExportTask | None:
@@ -139,6 +133,8 @@ def _measure(task: ExportTask) -> tuple[int, int | None]:
 def download_export(model_id: str, export_task_id: str, path: str | os.PathLike[str]) -> Path:
     """Download the archive of a complete export and verify it; only a good one gets its name.
 
+    A connection that breaks is made anew and goes on where it was, for as long as more of it comes.
+
     Args:
         model_id: The model id.
         export_task_id: The export task id.
@@ -156,10 +152,11 @@ def download_export(model_id: str, export_task_id: str, path: str | os.PathLike[
     target = Path(path)
     if target.is_dir():
         raise IsADirectoryError(f"{target} is a folder; name a file to write")
-    url = _archive_url(model_id, export_task_id)
+    ask = partial(_archive_url, model_id, export_task_id)
+    url = ask()
     unverified = target.with_name(f".{target.name[:100]}.{uuid4().hex}.part")
     try:
-        _fetch(url, unverified)
+        fetch(url, unverified, ask)
         check_archive(unverified)
         os.replace(unverified, target)
     except ArchiveError as error:
@@ -181,26 +178,3 @@ def _archive_url(model_id: str, export_task_id: str) -> str:
     else:
         message = "The export's archive has expired; export the set again."
     raise InferenceStoreError(409, message, NO_ARCHIVE)
-
-
-def _fetch(presigned_url: str, path: Path) -> None:
-    """Write what is at a presigned URL. The URL is its own permission: no token is sent there."""
-    connection = current()
-    url = urljoin(connection.settings.base_url, presigned_url)
-    # As it is stored: what a server packs on the way could not be told from what it cut short.
-    headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
-    with open(path, "xb") as file:
-
-        def receive(response: httpx.Response) -> None:
-            file.seek(0)
-            file.truncate()
-            for piece in response.iter_bytes(PIECE_BYTES):
-                file.write(piece)
-
-        request = connection.client.build_request("GET", url, headers=headers)
-        response = send(request, repeatable=True, receive=receive).response
-        if not response.is_success:
-            raise refusal(response)
-        file.flush()
-        # The name must not outlive a crash that the content doesn't.
-        os.fsync(file.fileno())

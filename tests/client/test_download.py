@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from inference_store import client as istore
-from inference_store.client import export_task
+from inference_store.client import fetching
 from tests.client.archives import write
 from tests.client.scripted_store import Answer, Received, ScriptedStore, refused
 from tests.client.test_calls import BASE, EXPORT
@@ -96,7 +96,7 @@ def test_a_broken_download_is_begun_again(
     store: ScriptedStore, target: Path, failure: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Some of it has been written when it breaks.
-    monkeypatch.setattr(export_task, "PIECE_BYTES", 100)
+    monkeypatch.setattr(fetching, "PIECE_BYTES", 100)
     store.answers = serving(failure, failure, Answer(200, ARCHIVE))
     istore.download_export("m", "e", target)
     alone(target, ARCHIVE)
