@@ -12,6 +12,7 @@ from dashboard.charts import chart_of, chart_panel
 from dashboard.narrowing import RANGE_OF, key_of, on_first_page, with_range
 from dashboard.panel import PAGE_NAMES
 from dashboard.reaching import logged_in_fragment, model_of
+from inference_store import replica
 from inference_store.contract.base import parse_float, parse_int
 from inference_store.contract.filters import parse_instant
 from inference_store.filtersets import InferenceFilterSet, zoned
@@ -29,6 +30,7 @@ def explore(model: RegisteredModel, data: QueryDict) -> str:
 
 @logged_in_fragment
 @require_safe
+@replica.reads
 def chart(request: HttpRequest, model_id: str) -> HttpResponse:
     """One chart, for the page that is already there."""
     model = model_of(request, model_id)
@@ -41,6 +43,7 @@ def chart(request: HttpRequest, model_id: str) -> HttpResponse:
 
 @login_required
 @require_safe
+@replica.reads
 def charts(request: HttpRequest, model_id: str) -> HttpResponse:
     """All charts at once, for whoever has no JavaScript; each is bounded in time."""
     model = model_of(request, model_id)

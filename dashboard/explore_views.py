@@ -15,6 +15,7 @@ from dashboard.reaching import fragment_or_page, is_fragment, logged_in_fragment
 from dashboard.results import ENTRIES, Asked, query_with, request_of
 from dashboard.similarity import pasted_filter
 from dashboard.suggest import suggest
+from inference_store import replica
 from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import NewGetInferencesRequest
 from inference_store.filtersets import InferenceFilterSet
@@ -25,6 +26,7 @@ from inference_store.services.query_vectors import keep_query_vector
 @fragment_or_page
 @require_safe
 @never_cache
+@replica.reads
 def count(request: HttpRequest, model_id: str) -> HttpResponse:
     """How many inferences match, exactly or as far as there was time to count."""
     model = model_of(request, model_id)
@@ -39,6 +41,7 @@ def count(request: HttpRequest, model_id: str) -> HttpResponse:
 @logged_in_fragment
 @require_safe
 @never_cache
+@replica.reads
 def suggestions(request: HttpRequest, model_id: str) -> HttpResponse:
     """Values that begin as what was typed, as options of a datalist."""
     model = model_of(request, model_id)

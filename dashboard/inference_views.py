@@ -19,7 +19,7 @@ from dashboard.overlays import bounds
 from dashboard.pictures import LARGE, SIZES, Picture, crop_picture, large_picture, placeholder, small_picture
 from dashboard.reaching import answered, is_fragment, logged_in_fragment, model_of
 from dashboard.surroundings import beside, neighbours_of, same_input_of, whence
-from inference_store import blobs
+from inference_store import blobs, replica
 from inference_store.contract.entries import Entry
 from inference_store.contract.errors import Refusal
 from inference_store.contract.inferences import Inference
@@ -86,6 +86,7 @@ def _back(request: HttpRequest, model_id: str, inference_id: str, anchor: str) -
 
 @logged_in_fragment
 @require_safe
+@replica.reads
 def neighbours(request: HttpRequest, model_id: str, inference_id: str) -> HttpResponse:
     """The nearest inferences by embedding: a fragment of the page, or a page of its own."""
     model, found = _inference(request, model_id, inference_id)
@@ -99,6 +100,7 @@ def neighbours(request: HttpRequest, model_id: str, inference_id: str) -> HttpRe
 # --- What it is made of -------------------------------------------------------------------------------------
 @login_required
 @require_safe
+@replica.leaves_no_position
 def thumbnail(request: HttpRequest, model_id: str, inference_id: str) -> HttpResponse:
     """A small picture of the input, or a large one to look at closely; a placeholder where there is none."""
     _, found = _inference(request, model_id, inference_id)
@@ -122,6 +124,7 @@ def thumbnail(request: HttpRequest, model_id: str, inference_id: str) -> HttpRes
 
 @login_required
 @require_safe
+@replica.leaves_no_position
 def crop(request: HttpRequest, model_id: str, inference_id: str, position: int) -> HttpResponse:
     """The part of the input that an entry is about; a placeholder where there can be none."""
     model, found = _inference(request, model_id, inference_id)

@@ -11,6 +11,7 @@ from dashboard.maps import LARGEST_ZOOM, found_in
 from dashboard.narrowing import on_first_page
 from dashboard.panel import PAGE_NAMES
 from dashboard.reaching import logged_in_fragment, model_of
+from inference_store import replica
 from inference_store.contract.map_cells import Viewport
 from inference_store.filtersets import InferenceFilterSet
 
@@ -20,6 +21,7 @@ BOUNDS = ("south", "west", "north", "east")
 
 @logged_in_fragment
 @require_safe
+@replica.reads
 def cells(request: HttpRequest, model_id: str) -> HttpResponse:
     """The rows of what lies in the viewport `bounds` (south,west,north,east) at that zoom."""
     model = model_of(request, model_id)

@@ -14,6 +14,7 @@ from dashboard.panel import PAGE_NAMES, canonical_query
 from dashboard.reaching import is_fragment, model_of
 from dashboard.results import results_of
 from dashboard.saved_views import LISTED, views_of
+from inference_store import replica
 from inference_store.filtersets import InferenceFilterSet
 
 ASK_AGAIN = "private, no-cache"
@@ -21,6 +22,7 @@ ASK_AGAIN = "private, no-cache"
 
 @login_required
 @require_safe
+@replica.reads
 def models(request: HttpRequest) -> HttpResponse:
     """Home: the models one may see, by project."""
     found = overview(request.user, request.GET.get("search", ""), page_number(request.GET))
@@ -29,6 +31,7 @@ def models(request: HttpRequest) -> HttpResponse:
 
 @login_required
 @require_safe
+@replica.reads
 def inferences(request: HttpRequest, model_id: str) -> HttpResponse:
     """A model's inferences under a filter, whose whole state is the query string."""
     model = model_of(request, model_id)

@@ -15,6 +15,7 @@ SHORTEST_SECRET_KEY = 40
 SHORTEST_AUDIT_KEY = 32
 SHORTEST_METRICS_TOKEN = 20
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
+LONGEST_LAG_SECONDS = 300
 
 
 @checks.register("inference_store", checks.Tags.security)
@@ -37,6 +38,14 @@ def safe_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any)
                 "AUDIT_KEY is short, so that seals of the audit log could be made by guessing it.",
                 hint="Leave it unset (one is made and kept beside the data) or set 50 random characters.",
                 id="inference_store.E010",
+            )
+        )
+    if settings.REPLICA_LAG_SECONDS > LONGEST_LAG_SECONDS:
+        found.append(
+            checks.Error(
+                "REPLICA_LAG_SECONDS is longer than what callers must see is remembered.",
+                hint=f"Set {LONGEST_LAG_SECONDS} or less.",
+                id="inference_store.E011",
             )
         )
     if any("*" in host or host.startswith(".") for host in settings.ALLOWED_HOSTS):

@@ -66,6 +66,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "inference_store.calling.identify_session",
+    "inference_store.replica.middleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "axes.middleware.AxesMiddleware",  # last: it answers for whoever is locked out
@@ -104,6 +105,20 @@ DATABASES["default"]["OPTIONS"] |= {
 }
 # It tries pooled connections before use.
 DATABASES["default"]["ENGINE"] = "inference_store.postgresql"
+# A streaming replica of that database, for reads (docs/replica.md).
+if REPLICA_URL := env.str("REPLICA_URL", default=""):
+    DATABASES["replica"] = env.db_url_config(REPLICA_URL)
+    DATABASES["replica"]["ENGINE"] = "inference_store.postgresql"
+    DATABASES["replica"]["CONN_MAX_AGE"] = 600  # each thread keeps its own: a pool is slow to see it back
+    DATABASES["replica"]["TEST"] = {"MIRROR": "default"}
+    _options = {name: value for name, value in DATABASES["default"]["OPTIONS"].items() if name != "pool"}
+    DATABASES["replica"]["OPTIONS"] = (
+        _options
+        | DATABASES["replica"].get("OPTIONS", {})
+        | {"options": f"{_options['options']} -c default_transaction_read_only=on", "connect_timeout": 2}
+    )
+# A replica that is further behind serves nobody.
+REPLICA_LAG_SECONDS = env.float("REPLICA_LAG_SECONDS", default=10.0)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env.str("REDIS_URL", default="")
 CACHES = {
@@ -147,6 +162,11 @@ CELERY_BEAT_SCHEDULE = {
     },
     "expire archives": {"task": "inference_store.expire_archives", "schedule": 300.0},
     "sweep blobs": {"task": "inference_store.sweep_blobs", "schedule": 3600.0},
+    "forget positions": {
+        "task": "inference_store.forget_positions",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "purge deleted": {"task": "inference_store.purge_deleted", "schedule": 3600.0},
 }
 

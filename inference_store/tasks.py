@@ -4,6 +4,7 @@ from uuid import UUID
 
 from celery import shared_task
 
+from inference_store import replica
 from inference_store.services import (
     exporting,
     exports,
@@ -78,3 +79,8 @@ def remove_leftovers() -> int:
 @shared_task(name="inference_store.seal_audit_records")
 def seal_audit_records() -> int:
     return sealing.seal_records()
+
+
+@shared_task(name="inference_store.forget_positions")
+def forget_positions() -> int:
+    return replica.forget_positions()

@@ -19,6 +19,7 @@ FLOORS = [
         "inference_store.statements",
         "inference_store.postgresql",
     ],
+    ["inference_store.replica"],
     ["inference_store.models", "inference_store.checks", "inference_store.demo"],
     ["inference_store.blobs", "inference_store.query"],
     ["inference_store.archive", "inference_store.services"],

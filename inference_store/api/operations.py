@@ -20,6 +20,7 @@ from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from inference_store import replica
 from inference_store.api import bodies, errors
 from inference_store.api.authentication import caller_of
 from inference_store.api.renderers import OneFormat, spelled
@@ -67,6 +68,8 @@ class Operation:
     role: Role | None
     takes: type[BaseModel] | None
     query: frozenset[str]
+    reads: bool = False
+    """Whether the replica may serve it."""
 
 
 class StoreView(APIView):
@@ -110,6 +113,7 @@ def operation(
     any_query: bool = False,
     limit: str = "API_BODY_MAXIMUM_BYTES",
     raw: bool = False,
+    reads: bool = False,
     refuses: Iterable[int] = (),
     tag: str = "inferences",
     request: Any = None,
@@ -118,12 +122,12 @@ def operation(
     """Declare a handler: it gets `model` (where the route names one), `body` (of type `takes`) and the rest.
 
     The caller's token must have `scope`. With `role`, the route's `model_id` becomes the `model` that the
-    caller must have that role for. With `raw`, the handler reads the body itself. With `any_query`, it checks
-    the query parameters itself.
+    caller must have that role for. With `raw`, the handler reads the body itself. With `reads`, it only
+    reads, and the replica may serve it. With `any_query`, it checks the query parameters itself.
     """
     parameters = list(query)
     known = frozenset(parameter.name for parameter in parameters)
-    declared = Operation(operation_id, scope, role, takes, known)
+    declared = Operation(operation_id, scope, role, takes, known, reads)
 
     def declare(handler: Handler) -> Handler:
         @wraps(handler)
@@ -138,7 +142,11 @@ def operation(
                 kwargs["body"] = parse(http, takes, getattr(settings, limit))
             elif not raw:
                 parse(http, Nothing, settings.API_BODY_MAXIMUM_BYTES, required=False)
-            answer = handler(view, http, *args, **kwargs)
+            if reads:
+                fresh = replica.wants_fresh(http._request)
+                answer = replica.read(lambda: handler(view, http, *args, **kwargs), fresh=fresh)
+            else:
+                answer = handler(view, http, *args, **kwargs)
             if isinstance(answer, HttpResponseBase):
                 return answer
             status, body = answer if isinstance(answer, tuple) else (HTTPStatus.OK, answer)

@@ -7,11 +7,13 @@ from django.contrib.auth.models import AnonymousUser
 from django.db.models import Count, F, IntegerField, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Cast, Coalesce, Extract, Floor
 
+from inference_store import replica
 from inference_store.models import Blob, Catalogue, Inference, RegisteredModel, User
 
 HOUR = 3_600
 
 
+@replica.of_primary
 def visible_models(user: User | AnonymousUser, search: str, part: slice) -> list[Any]:
     """A part of the models by project and id, each with its project and `last_seen`. One query.
 

@@ -8,7 +8,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Model
 
-from inference_store import statements
+from inference_store import replica, statements
 from inference_store.contract.enums import TokenScope
 from inference_store.contract.errors import Refusal
 from inference_store.models import Membership, Project, RegisteredModel, Role, Token, User
@@ -128,6 +128,7 @@ def caller(secret: str, model_id: str | None) -> Caller | None:
     return Caller(user, model, held, token)
 
 
+@replica.of_primary
 def model_for(user: User | AnonymousUser, model_id: str, role: Role = Role.VIEWER) -> RegisteredModel:
     """The model, for a user with that role; 404 where they may not see it, 403 where they may only look.
 
@@ -142,6 +143,7 @@ def model_for(user: User | AnonymousUser, model_id: str, role: Role = Role.VIEWE
     return _reached(visible, model_id, held, role)
 
 
+@replica.of_primary
 def project_for(user: User | AnonymousUser, project_id: str, role: Role) -> Project:
     """The project, for a user with that role in it; 404 where they may not see it, 403 where less."""
     found: Project | None = None

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from inference_store import counters
+from inference_store import counters, replica
 from inference_store.celery import app
 from inference_store.models import AuditSeal, Blob, Inference
 from inference_store.services import readiness, retention
@@ -38,6 +39,8 @@ class Store(Collector):
         doomed = Blob.objects.exclude(doomed_at=None)[:MOST_DOOMED].count()
         yield _gauge("blobs_doomed", f"Blobs whose bytes wait to be removed, {MOST_DOOMED} at most.", doomed)
         head = AuditSeal.objects.aggregate(head=Max("sequence"))["head"]
+        if replica.is_configured():
+            yield from _replica()
         yield _gauge("audit_head", "The number of the last sealed audit record.", head or 0)
 
 
@@ -105,6 +108,13 @@ def _parts() -> Metric:
     for part, said in readiness.kept.look().parts.items():
         ready.add_metric([part], float(said == readiness.OK))
     return ready
+
+
+def _replica() -> Iterator[Metric]:
+    """No figure where there is none: a replica that is away is no replica without a lag."""
+    with suppress(replica.UnfitError, replica.AwayError):
+        if (lag := replica.current_lag(patience=0.0)) is not None:
+            yield _gauge("replica_lag_seconds", "How far the replica is behind.", lag)
 
 
 def _overdue() -> float:

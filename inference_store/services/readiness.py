@@ -7,11 +7,12 @@ from concurrent.futures import TimeoutError as NoAnswer
 from dataclasses import dataclass
 from threading import Lock
 
+from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from inference_store import blobs
+from inference_store import blobs, replica
 from inference_store.celery import app
 
 NEEDED = ("database", "migrations")
@@ -79,6 +80,17 @@ def _jobs() -> str:
     return OK if age < LATE_SECONDS else f"no worker has been seen for {age:.0f} s"
 
 
+def _replica() -> str:
+    try:
+        lag = replica.current_lag()
+    except replica.UnfitError as error:
+        return f"{error}: the primary serves all reads"
+    if lag is None or lag > settings.REPLICA_LAG_SECONDS:
+        behind = "for a time that nobody knows" if lag is None else f"by {lag:.0f} s"
+        return f"it lags {behind}: the primary serves all reads"
+    return OK
+
+
 CHECKS: dict[str, Callable[[], str]] = {
     "database": _database,
     "migrations": _migrations,
@@ -86,7 +98,7 @@ CHECKS: dict[str, Callable[[], str]] = {
     "broker": _broker,
     "blobs": _blobs,
     "jobs": _jobs,
-}
+} | ({"replica": _replica} if replica.is_configured() else {})
 
 
 def _told(check: Callable[[], str]) -> str:
