@@ -115,6 +115,12 @@ class Counts:
             ["reason"],
             registry=self.own,
         )
+        self.reads = Counter(
+            "inference_store_reads",
+            "Reads that a replica may serve, by the server that did.",
+            ["server"],
+            registry=self.own,
+        )
 
     def registry(self) -> CollectorRegistry:
         """What all processes of this machine have counted."""
@@ -153,6 +159,11 @@ def stored(number: int) -> None:
 def blob_failed(reason: str) -> None:
     """The blob store was `away`, `full`, or refused by the `disk`."""
     counts().blob_errors.labels(reason).inc()
+
+
+def read_from(server: str) -> None:
+    """The `replica` or the `primary` served what either might have."""
+    counts().reads.labels(server).inc()
 
 
 def _door(path: str) -> str:

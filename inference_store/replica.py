@@ -24,7 +24,7 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connectio
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 
-from inference_store import calling, statements
+from inference_store import calling, counters, statements
 from inference_store.contract.errors import Refusal
 
 logger = logging.getLogger(__name__)
@@ -293,6 +293,7 @@ def middleware(answer: calling.Answer) -> calling.Answer:
             _served.reset(before)
         if served is not None:
             response.headers[HEADER] = served
+            counters.read_from(served)
         elif who and who.user_id is not None and response.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
             # Where this fails the request does: a write that was answered is never read stale.
             note(who.user_id)

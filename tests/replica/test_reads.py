@@ -170,6 +170,8 @@ def test_a_replica_that_lags_serves_nobody(standby: Standby, asks: Any, webs: li
     lag = figures.split("\ninference_store_replica_lag_seconds ")[1].split()[0]
     assert float(lag) > 0.5
     assert 'inference_store_ready{part="replica"} 0.0' in figures
+    for where in ("replica", "primary"):
+        assert f'inference_store_reads_total{{server="{where}"}}' in figures
     standby.resume()
     wait_until(lambda: said() == "ok", "it has caught up")
     served_by_replica(lambda: carol("POST", SEARCH, {}))
