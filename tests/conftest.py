@@ -1,12 +1,9 @@
 """What every test may use."""
 
-# First of all imports: it chooses where the tests' data lie, and then has the settings read.
-from tests.servers import django_db_modify_db_settings, embedded_postgres, embedded_redis  # noqa: F401
-
-# isort: split
-
 import pytest
 from django.db import connection
+
+from tests.servers import django_db_modify_db_settings, embedded_postgres, embedded_redis  # noqa: F401
 
 
 @pytest.fixture(scope="session")

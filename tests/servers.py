@@ -1,6 +1,7 @@
 """PostgreSQL and Redis for the tests: our own embedded ones, in a directory of their own, gone afterwards.
 
-Imported by conftest before anything reads the settings. DATABASE_URL and REDIS_URL, where set, are used
+Loaded as a plugin (see pyproject.toml) before anything reads the settings, in each process that runs tests:
+they share nothing. DATABASE_URL and REDIS_URL, where set, are used
 instead. PostgreSQL starts when a test first needs it.
 """
 
