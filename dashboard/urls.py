@@ -1,6 +1,6 @@
 """Where the pages are."""
 
-from django.contrib.auth.views import LoginView, LogoutView
+from django.contrib.auth.views import LoginView
 from django.urls import path
 
 from dashboard import (
@@ -13,6 +13,7 @@ from dashboard import (
     retention_views,
     saved_views,
     selection_views,
+    single_sign_on,
     views,
 )
 
@@ -26,7 +27,9 @@ urlpatterns = [
         LoginView.as_view(template_name="dashboard/login.html", redirect_authenticated_user=True),
         name="login",
     ),
-    path("logout/", LogoutView.as_view(), name="logout"),
+    path("login/oidc/", single_sign_on.begin, name="oidc_sign_in"),
+    path("login/oidc/callback", single_sign_on.callback, name="oidc_callback"),
+    path("logout/", single_sign_on.sign_out, name="logout"),
     path("models/<str:model_id>/", views.inferences, name="inferences"),
     path("models/<str:model_id>/count", explore_views.count, name="count"),
     path("models/<str:model_id>/suggestions", explore_views.suggestions, name="suggestions"),

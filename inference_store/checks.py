@@ -11,6 +11,8 @@ from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 
+from inference_store.openid_checks import safe_sign_in
+
 SHORTEST_SECRET_KEY = 40
 SHORTEST_AUDIT_KEY = 32
 SHORTEST_METRICS_TOKEN = 20
@@ -140,5 +142,6 @@ def is_bucket(address: str) -> bool:
 
 def refuse_unsafe_settings() -> None:
     """Raise ImproperlyConfigured, naming what to set, when the server must not serve."""
-    if errors := [found for found in safe_settings() if found.is_serious()]:
-        raise ImproperlyConfigured("\n".join(f"{found.msg} {found.hint}" for found in errors))
+    found = [*safe_settings(), *safe_sign_in()]
+    if errors := [each for each in found if each.is_serious()]:
+        raise ImproperlyConfigured("\n".join(f"{each.msg} {each.hint}" for each in errors))

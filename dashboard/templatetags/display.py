@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 from django import template
 from django.urls import reverse
 
+from dashboard import single_sign_on
 from dashboard.fetching import base_url, sending_words
 from dashboard.overlays import series_of
 from inference_store.contract.filters import GeoPoint
@@ -13,6 +14,7 @@ from inference_store.filtersets import OPERATOR_WORDS
 from inference_store.models import RegisteredModel
 
 register = template.Library()
+register.simple_tag(single_sign_on.choices, name="sign_in_choices")
 
 STEPS = ((60, 1, "second"), (3_600, 60, "minute"), (86_400, 3_600, "hour"), (86_400 * 60, 86_400, "day"))
 

@@ -3,9 +3,18 @@
 from django.contrib import admin
 from django.contrib.auth.models import Group
 
-from inference_store.admin import attempts, audit, exports, registered_models, retention, tokens, users
+from inference_store.admin import (
+    attempts,
+    audit,
+    exports,
+    identities,
+    registered_models,
+    retention,
+    tokens,
+    users,
+)
 
-__all__ = ["attempts", "audit", "exports", "registered_models", "retention", "tokens", "users"]
+__all__ = ["attempts", "audit", "exports", "identities", "registered_models", "retention", "tokens", "users"]
 
 admin.site.site_header = "Inference Store"
 admin.site.site_title = "Inference Store"

@@ -7,6 +7,7 @@ from inference_store.models.catalogue import Catalogue, CatalogueCount
 from inference_store.models.embedding import Embedding, UnitEmbedding
 from inference_store.models.entry import Entry
 from inference_store.models.export import Export, ExportBatch
+from inference_store.models.identity import Identity
 from inference_store.models.inference import Inference
 from inference_store.models.job import Job, JobState
 from inference_store.models.leftover import Leftover
@@ -31,6 +32,7 @@ __all__ = [
     "Entry",
     "Export",
     "ExportBatch",
+    "Identity",
     "Inference",
     "Job",
     "JobState",

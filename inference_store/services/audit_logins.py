@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db import transaction
 
@@ -12,7 +13,9 @@ from inference_store.services import audit
 
 @transaction.atomic
 def logged_in(user: User, **_: Any) -> None:
-    audit.record(AuditAction.LOGIN, actor=(user.pk, user.get_username()))
+    backend = getattr(user, "backend", "")  # where authentication put it
+    details = {"issuer": settings.OIDC_ISSUER} if backend.startswith("inference_store.openid") else None
+    audit.record(AuditAction.LOGIN, actor=(user.pk, user.get_username()), details=details)
 
 
 @transaction.atomic

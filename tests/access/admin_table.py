@@ -149,6 +149,13 @@ ADMIN_SITE |= {
         delete=SURE,
     ),
     **rows(
+        "identity",
+        May(SUPERUSERS),
+        {"user": "viewer", "issuer": "https://id.example.org", "subject": "another"},
+        {"user": "viewer", "issuer": "https://id.example.org", "subject": "new"},
+        delete=SURE,
+    ),
+    **rows(
         "project",
         own_staff(),
         {"name": "renamed"} | NO_MEMBERS,

@@ -44,6 +44,9 @@ PAGES: Lines = {
         "GET": anybody(ok=OK + MOVED),
         "POST": anybody({"username": "nobody", "password": "guess"}, ok=OK + MOVED, changes=False),
     },
+    # Without a provider there is nothing.
+    "dashboard:oidc_sign_in": {"GET": anybody(ok=(404,))},
+    "dashboard:oidc_callback": {"GET": anybody(ok=(404,))},
     "dashboard:logout": {"POST": anybody(ok=MOVED, changes=False)},
     "dashboard:inferences": look(),
     "dashboard:count": look(),

@@ -19,6 +19,7 @@ from inference_store.models import (
     AuditRecord,
     Blob,
     Export,
+    Identity,
     Membership,
     Project,
     RegisteredModel,
@@ -160,6 +161,9 @@ def _things(world: World, projects: dict[str, Project]) -> None:
     attempt = AccessAttempt.objects.create(
         username="admin", ip_address="203.0.113.9", path_info="/login/", failures_since_start=5
     )
+    identity = Identity.objects.create(
+        user=world.people["viewer"], issuer="https://id.example.org", subject="viewer"
+    )
     types = ContentType.objects.get_for_models(User, RegisteredModel)
     world.keys = {
         UPLOADED: key,
@@ -175,6 +179,7 @@ def _things(world: World, projects: dict[str, Project]) -> None:
         "record_id": record.pk,
         "auditrecord": record.pk,
         "accessattempt": attempt.pk,
+        "identity": identity.pk,
         "app_label": "inference_store",
         "content_type_id": types[User].pk,
         "url": "no/such/page",

@@ -76,6 +76,8 @@ PAGES = {
 LOGGED_OUT = {"login": ["/login/"], "help": ["/help/"]}
 OTHERS = {
     "logout": "posts",
+    "oidc_sign_in": "leads elsewhere",
+    "oidc_callback": "leads elsewhere",
     "thumbnail": "a picture",
     "crop": "a picture",
     "chart": "a fragment of the charts",
