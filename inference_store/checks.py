@@ -42,12 +42,20 @@ def safe_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any)
                 id="inference_store.E010",
             )
         )
+    if settings.AUDIT_DAYS < 0:
+        found.append(
+            checks.Error(
+                "AUDIT_DAYS is negative.",
+                hint="Set so many days as the audit log is to be kept, or 0 to keep it for ever.",
+                id="inference_store.E019",
+            )
+        )
     if settings.REPLICA_LAG_SECONDS > LONGEST_LAG_SECONDS:
         found.append(
             checks.Error(
                 "REPLICA_LAG_SECONDS is longer than what callers must see is remembered.",
                 hint=f"Set {LONGEST_LAG_SECONDS} or less.",
-                id="inference_store.E011",
+                id="inference_store.E020",
             )
         )
     if any("*" in host or host.startswith(".") for host in settings.ALLOWED_HOSTS):

@@ -167,6 +167,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "prune audit": {"task": "inference_store.prune_audit", "schedule": 3600.0, "options": {"expires": 3600}},
     "purge deleted": {"task": "inference_store.purge_deleted", "schedule": 3600.0},
 }
 
@@ -280,6 +281,8 @@ RETENTION_PREVIEW_KEPT_HOURS = env.int("RETENTION_PREVIEW_KEPT_HOURS", default=1
 # Without the variable a key is made at random and kept beside the data, when the sealer first needs it.
 AUDIT_KEY = env.str("AUDIT_KEY", default="")
 AUDIT_KEY_FALLBACKS = env.list("AUDIT_KEY_FALLBACKS", default=[])
+# The log is kept for so many days; 0 is for ever.
+AUDIT_DAYS = env.int("AUDIT_DAYS", default=0)
 # A file outside the database that holds the newest seal: what a cut end of the log is found out by.
 AUDIT_HEAD_FILE = env.str("AUDIT_HEAD_FILE", default="")
 

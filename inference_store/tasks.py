@@ -6,6 +6,7 @@ from celery import shared_task
 
 from inference_store import replica
 from inference_store.services import (
+    audit_pruning,
     exporting,
     exports,
     jobs,
@@ -84,3 +85,8 @@ def seal_audit_records() -> int:
 @shared_task(name="inference_store.forget_positions")
 def forget_positions() -> int:
     return replica.forget_positions()
+
+
+@shared_task(name="inference_store.prune_audit")
+def prune_audit() -> int:
+    return audit_pruning.prune()

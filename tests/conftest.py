@@ -10,5 +10,5 @@ from tests.servers import django_db_modify_db_settings, embedded_postgres, embed
 def django_db_setup(django_db_setup: None, django_db_blocker: object) -> None:
     """Tests with transactions of their own empty every table afterwards, the audit log's too."""
     with django_db_blocker.unblock(), connection.cursor() as cursor:  # type: ignore[attr-defined]
-        for table in ("auditrecord", "auditedinferences", "auditseal"):
+        for table in ("auditrecord", "auditedinferences", "auditseal", "auditcheckpoint"):
             cursor.execute(f"alter table inference_store_{table} disable trigger audit_no_truncation")

@@ -200,6 +200,7 @@ class AuditAction(str, Enum):
     USER_CREATE = "user.create"
     USER_CHANGE = "user.change"
     USER_DELETE = "user.delete"
+    AUDIT_PRUNE = "audit.prune"
     LOGIN = "login"
     LOGOUT = "logout"
     LOGIN_FAIL = "login.fail"

@@ -1,7 +1,7 @@
 """The nouns, one a file."""
 
 from inference_store.models.access import Membership, Project, Role, Token, User
-from inference_store.models.audit import AuditedInferences, AuditMark, AuditRecord, AuditSeal
+from inference_store.models.audit import AuditCheckpoint, AuditedInferences, AuditMark, AuditRecord, AuditSeal
 from inference_store.models.blob import Blob
 from inference_store.models.catalogue import Catalogue, CatalogueCount
 from inference_store.models.embedding import Embedding, UnitEmbedding
@@ -21,6 +21,7 @@ from inference_store.models.soft_deletion import SoftDeletedInference
 from inference_store.models.vector_index import VectorIndex
 
 __all__ = [
+    "AuditCheckpoint",
     "AuditMark",
     "AuditRecord",
     "AuditSeal",

@@ -94,6 +94,27 @@ class AuditSeal(models.Model):
         return f"{self.sequence}:{self.seal}"
 
 
+class AuditCheckpoint(models.Model):
+    """The chain was pruned up to here: the number and the seal of the last record that is gone.
+
+    `mac` is made by the key of the chain, so that nobody else can say that records were pruned. The newest
+    one counts.
+    """
+
+    sequence = models.BigIntegerField(primary_key=True)
+    seal = models.TextField(db_collation="C")
+    sealed_before = models.DateTimeField()
+    made_at = models.DateTimeField()
+    key_id = models.TextField(db_collation="C")
+    mac = models.TextField(db_collation="C")
+
+    class Meta:
+        ordering = ("-sequence",)
+
+    def __str__(self) -> str:
+        return f"{self.sequence}:{self.seal}"
+
+
 class AuditMark(models.Model):
     """Below which record the sealer need not look again: one row, and nothing that is believed.
 

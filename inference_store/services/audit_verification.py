@@ -11,18 +11,19 @@ from django.db import connection, transaction
 from inference_store.models import AuditedInferences, AuditRecord, AuditSeal
 from inference_store.services import jobs, sealing
 from inference_store.services.audit import digest_of
-from inference_store.services.sealing import FIRST_SEAL, Head, Link
+from inference_store.services.sealing import Head, Link
 
 READ_AT_ONCE = 2_000
 SEALED_WITHIN = timedelta(minutes=10)
 """A record that was written so long ago and is not sealed is told: no sealer runs, or it passed it by."""
 MOST_FOUND = 1_000
+END = 2**63 - 1
 
 CHAIN = f"""
     declare chain no scroll cursor for
     select s.sequence, s.record_id, s.key_id, s.sealed_at, s.seal, {sealing.RECORD}
       from {AuditSeal._meta.db_table} s left join {AuditRecord._meta.db_table} r on r.id = s.record_id
-     order by s.sequence
+     where s.sequence <= %s order by s.sequence
 """  # noqa: S608 # nosec B608
 UNSEALED = f"""
     select id, recorded_at < clock_timestamp() - make_interval(secs => %s) from {AuditRecord._meta.db_table} r
@@ -40,6 +41,10 @@ class Verified:
 
     sealed: int = 0
     waiting: int = 0
+    pruned: Head = sealing.START
+    """The last that was pruned, as the checkpoint says."""
+    not_compared: int = 0
+    """Heads that were written down elsewhere, of records that were pruned."""
     head: Head = sealing.START
     wrong: list[str] = field(default_factory=list)
 
@@ -49,10 +54,10 @@ class Verified:
 
 
 def verify(heads: Iterable[Head] = (), project_id: str | None = None) -> Verified:
-    """Go through the whole chain, a bounded part in memory at a time.
+    """Go through the whole chain, from where it was pruned, a bounded part in memory at a time.
 
-    `heads` are ones that were written down elsewhere; each must be in the chain still. With `project_id`
-    the lists of ids of other projects' records are left out.
+    `heads` are ones that were written down elsewhere; each must be in the chain still, or before it begins.
+    With `project_id` the lists of ids of other projects' records are left out.
     """
     is_own = not connection.in_atomic_block
     with transaction.atomic():
@@ -64,11 +69,53 @@ def verify(heads: Iterable[Head] = (), project_id: str | None = None) -> Verifie
         return _verified(heads, project_id)
 
 
+def verify_part(through: int) -> Verified:
+    """Go through the chain up to that number, within the caller's transaction."""
+    found, known = Verified(), sealing.keys()
+    _begin(found, known)
+    _check_chain(found, known, {}, None, through)
+    return found
+
+
 def _verified(heads: Iterable[Head], project_id: str | None) -> Verified:
     found, known = Verified(), sealing.keys()
     wanted = {head.sequence: head.seal for head in heads}
-    expected, before = 1, FIRST_SEAL
-    for link, record in _chain():
+    _begin(found, known)
+    found.not_compared = sum(wanted.pop(number, None) is not None for number in _before(found, wanted))
+    if found.pruned.sequence and wanted.pop(found.pruned.sequence, found.pruned.seal) != found.pruned.seal:
+        found.tell(f"number {found.pruned.sequence}: pruned with another seal than the head kept elsewhere")
+    _check_chain(found, known, wanted, project_id, END)
+    if found.pruned.sequence and not found.sealed:
+        found.tell(f"number {found.pruned.sequence + 1}: missing; the end of the chain is never pruned")
+    for sequence in sorted(wanted):
+        found.tell(f"number {sequence}: missing, though it was the head once: the end was cut off")
+    _check_rest(found)
+    return found
+
+
+def _before(found: Verified, wanted: Iterable[int]) -> list[int]:
+    return [number for number in wanted if number < found.pruned.sequence]
+
+
+def _begin(found: Verified, known: dict[str, bytes]) -> None:
+    """Where the chain begins: as it was pruned, if it is we who say so."""
+    checkpoint = sealing.last_checkpoint()
+    if checkpoint is None:
+        return
+    if fault := sealing.checkpoint_fault(checkpoint, known):
+        found.tell(f"the checkpoint at number {checkpoint.sequence}: {fault}")
+    else:
+        found.pruned = found.head = Head(checkpoint.sequence, checkpoint.seal)
+
+
+def _check_chain(
+    found: Verified, known: dict[str, bytes], wanted: dict[int, str], project_id: str | None, through: int
+) -> None:
+    expected, before = found.pruned.sequence + 1, found.pruned.seal
+    for link, record in _chain(through):
+        if link.sequence <= found.pruned.sequence:
+            found.tell(f"number {link.sequence} (record {link.record_id}): there, though it was pruned")
+            continue
         if link.sequence != expected:
             gap = (
                 f"number {expected}"
@@ -83,15 +130,11 @@ def _verified(heads: Iterable[Head], project_id: str | None) -> Verified:
             found.tell(f"number {link.sequence}: has another seal than the head that was kept elsewhere")
         expected, before = link.sequence + 1, link.seal
         found.sealed, found.head = found.sealed + 1, Head(link.sequence, link.seal)
-    for sequence in sorted(wanted):
-        found.tell(f"number {sequence}: missing, though it was the head once: the end was cut off")
-    _check_rest(found)
-    return found
 
 
-def _chain() -> Iterator[tuple[Link, dict[str, Any] | None]]:
+def _chain(through: int) -> Iterator[tuple[Link, dict[str, Any] | None]]:
     with connection.cursor() as cursor:
-        cursor.execute(CHAIN)
+        cursor.execute(CHAIN, [through])
         try:
             yield from _fetched(cursor)
         finally:

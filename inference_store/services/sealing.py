@@ -19,7 +19,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from inference_store.embedded import home
-from inference_store.models import AuditMark, AuditRecord, AuditSeal
+from inference_store.models import AuditCheckpoint, AuditMark, AuditRecord, AuditSeal
 from inference_store.services import jobs
 
 logger = logging.getLogger("inference_store.audit")
@@ -98,6 +98,39 @@ def seal_of(key: bytes, before: str, link: tuple[Any, ...], record: tuple[Any, .
     return hmac.digest(key, bytes.fromhex(before) + spelt((*link, *record)), "sha256").hex()
 
 
+# --- Checkpoints: where a pruned chain begins ---------------------------------------------------------------
+def mac_of(key: bytes, checkpoint: AuditCheckpoint) -> str:
+    """HMAC-SHA256 over all else that the checkpoint says, by a key of its own that the chain's makes."""
+    own = hmac.digest(key, b"inference-store audit checkpoint", "sha256")
+    said = (checkpoint.sequence, checkpoint.seal, checkpoint.sealed_before, checkpoint.made_at)
+    return hmac.digest(own, spelt((*said, checkpoint.key_id)), "sha256").hex()
+
+
+def checkpoint_fault(checkpoint: AuditCheckpoint, known: dict[str, bytes]) -> str:
+    """What is wrong with it; nothing where it is ours."""
+    key = known.get(checkpoint.key_id)
+    if key is None:
+        return f"made with the key {checkpoint.key_id}, which is not here (AUDIT_KEY_FALLBACKS)"
+    genuine = hmac.compare_digest(mac_of(key, checkpoint).encode(), checkpoint.mac.encode())
+    return "" if genuine else "not made by this store, or changed"
+
+
+def last_checkpoint() -> AuditCheckpoint | None:
+    return AuditCheckpoint.objects.first()
+
+
+def begin(known: dict[str, bytes]) -> Head:
+    """What the chain's first seal follows: the last that was pruned. SealingError where that is not ours."""
+    checkpoint = last_checkpoint()
+    if checkpoint is None:
+        return START
+    if fault := checkpoint_fault(checkpoint, known):
+        raise SealingError(
+            f"The checkpoint at number {checkpoint.sequence} is {fault}: run manage.py verify_audit."
+        )
+    return Head(checkpoint.sequence, checkpoint.seal)
+
+
 # --- Sealing ------------------------------------------------------------------------------------------------
 def seal_records(batches: int = 200) -> int:
     """Seal what is committed; how many records. 0 also where another sealer is at it."""
@@ -134,6 +167,12 @@ def _held_head() -> Head:
     """The chain's end, whose own seal is right; or there is nothing to go on from."""
     last = last_link()
     known = keys()
+    beginning = begin(known)
+    if last is None and beginning.sequence:
+        raise SealingError(
+            f"Nothing is left after number {beginning.sequence}, up to which the chain was pruned, and its "
+            "end never is: records were cut off. Run manage.py verify_audit."
+        )
     if last is None:
         head = START
     else:
@@ -142,13 +181,14 @@ def _held_head() -> Head:
                 f"The last seal was made with the key {last.key_id}, which is not here: set AUDIT_KEY, or "
                 "add the key to AUDIT_KEY_FALLBACKS."
             )
-        if seal_again(last, known) != last.seal:
+        if seal_again(last, known, beginning) != last.seal:
             raise SealingError(
                 f"The last seal, number {last.sequence}, does not fit its record: run manage.py verify_audit."
             )
         head = Head(last.sequence, last.seal)
     kept = kept_head()
-    if kept is not None and kept.sequence > 0 and seal_at(kept.sequence) != kept.seal:
+    # What was pruned can't be compared any more, but for the last of it.
+    if kept is not None and kept.sequence >= max(beginning.sequence, 1) and not _holds(kept, beginning):
         raise SealingError(
             f"The chain does not hold {kept}, which AUDIT_HEAD_FILE says it did: records were cut off or "
             "changed, or an older database was restored. Run manage.py verify_audit; then move the file away."
@@ -167,9 +207,13 @@ def seal_at(sequence: int) -> str | None:
     return AuditSeal.objects.filter(sequence=sequence).values_list("seal", flat=True).first()
 
 
-def seal_again(link: Link, known: dict[str, bytes]) -> str:
+def _holds(kept: Head, beginning: Head) -> bool:
+    return kept == beginning or seal_at(kept.sequence) == kept.seal
+
+
+def seal_again(link: Link, known: dict[str, bytes], beginning: Head) -> str:
     """What the link's seal should be, by its record and the seal before it as they are now."""
-    before = seal_at(link.sequence - 1) if link.sequence > 1 else FIRST_SEAL
+    before = beginning.seal if link.sequence == beginning.sequence + 1 else seal_at(link.sequence - 1)
     record = AuditRecord.objects.filter(pk=link.record_id).values_list(*COLUMNS).first()
     if before is None or record is None:
         return ""

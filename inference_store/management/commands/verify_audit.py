@@ -35,10 +35,15 @@ class Command(BaseCommand):
             self.stdout.write(line)
         if found.wrong:
             raise CommandError(f"The audit log is not as it was sealed: {len(found.wrong)} findings.")
-        compared = "" if heads else " No head from elsewhere was compared: a cut end would not show."
+        pruned = f" Up to number {found.pruned.sequence:,} it was pruned." if found.pruned.sequence else ""
+        if found.not_compared:
+            pruned += f" {found.not_compared:,} heads from before that can't be compared any more."
+        compared = ""
+        if len(heads) <= found.not_compared:
+            compared = " No head from elsewhere was compared: a cut end would not show."
         self.stdout.write(
             f"{found.sealed:,} sealed records are as they were; {found.waiting:,} wait for their seal. "
-            f"Head {found.head}.{compared}"
+            f"Head {found.head}.{pruned}{compared}"
         )
 
 
