@@ -50,7 +50,7 @@ BACK = [
 
 
 class Migration(migrations.Migration):
-    dependencies = [("inference_store", "0019_positions")]
+    dependencies = [("inference_store", "0020_identities")]
 
     operations = [
         migrations.CreateModel(
