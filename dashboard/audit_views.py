@@ -13,7 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from dashboard.bounded import in_time
-from dashboard.reaching import answered, model_of
+from dashboard.reaching import model_of, project_of
 from inference_store.api.retention import csv_row, download
 from inference_store.archive.csv_table import neutral
 from inference_store.audit_filterset import ACTIONS, AuditFilterSet
@@ -21,17 +21,9 @@ from inference_store.contract.audit import AuditPage, AuditRecord
 from inference_store.contract.errors import Refusal
 from inference_store.models import Project, RegisteredModel, Role
 from inference_store.query import audit
-from inference_store.services.access import project_for
 
 PAGE_SIZE = 50
 PAGE_MS = 10_000
-
-
-def _project(request: HttpRequest, project_id: str) -> Project:
-    try:
-        return project_for(request.user, project_id, Role.ADMIN)
-    except Refusal as refusal:
-        raise answered(refusal) from None
 
 
 @login_required
@@ -39,7 +31,7 @@ def _project(request: HttpRequest, project_id: str) -> Project:
 @never_cache
 def project_audit(request: HttpRequest, project_id: str) -> HttpResponse:
     """Who did what in the project."""
-    return _audit(request, _project(request, project_id), None)
+    return _audit(request, project_of(request, project_id, Role.ADMIN), None)
 
 
 @login_required
@@ -121,7 +113,7 @@ KINDS = {"csv": (_csv, "text/csv; charset=utf-8"), "jsonl": (_lines, "applicatio
 @require_safe
 def download_audit(request: HttpRequest, project_id: str, kind: str) -> HttpResponseBase:
     """All records that the filter leaves, as a file."""
-    project = _project(request, project_id)
+    project = project_of(request, project_id, Role.ADMIN)
     if kind not in KINDS:
         raise Http404
     try:

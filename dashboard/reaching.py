@@ -11,8 +11,8 @@ from django_htmx.http import HttpResponseClientRefresh
 from django_htmx.middleware import HtmxDetails
 
 from inference_store.contract.errors import Refusal
-from inference_store.models import RegisteredModel, Role
-from inference_store.services.access import model_for
+from inference_store.models import Project, RegisteredModel, Role
+from inference_store.services.access import model_for, project_for
 
 View: TypeAlias = Callable[..., HttpResponse]
 
@@ -28,6 +28,14 @@ def model_of(request: HttpRequest, model_id: str, role: Role = Role.VIEWER) -> R
     """The model, for somebody with that role in its project."""
     try:
         return model_for(request.user, model_id, role)
+    except Refusal as refusal:
+        raise answered(refusal) from None
+
+
+def project_of(request: HttpRequest, project_id: str, role: Role) -> Project:
+    """The project, for somebody with that role in it."""
+    try:
+        return project_for(request.user, project_id, role)
     except Refusal as refusal:
         raise answered(refusal) from None
 

@@ -10,14 +10,17 @@ from dashboard import (
     export_views,
     inference_views,
     map_views,
+    project_views,
     retention_views,
     saved_views,
     selection_views,
     single_sign_on,
+    token_views,
     views,
 )
 
 app_name = "dashboard"
+PROJECT = "projects/<str:project_id>/"
 INFERENCE = "models/<str:model_id>/inferences/<str:inference_id>/"
 urlpatterns = [
     path("", views.models, name="models"),
@@ -30,6 +33,16 @@ urlpatterns = [
     path("login/oidc/", single_sign_on.begin, name="oidc_sign_in"),
     path("login/oidc/callback", single_sign_on.callback, name="oidc_callback"),
     path("logout/", single_sign_on.sign_out, name="logout"),
+    path("tokens/", token_views.tokens, name="tokens"),
+    path("tokens/new", token_views.new_token, name="new_token"),
+    path("tokens/<int:token_id>/revoke", token_views.revoke_token, name="revoke_token"),
+    path("projects/", project_views.projects, name="projects"),
+    path("projects/new", project_views.new_project, name="new_project"),
+    path(PROJECT, project_views.project, name="project"),
+    path(f"{PROJECT}name", project_views.rename_project, name="rename_project"),
+    path(f"{PROJECT}members", project_views.add_member, name="add_member"),
+    path(f"{PROJECT}members/<int:user_id>", project_views.set_role, name="set_role"),
+    path(f"{PROJECT}members/<int:user_id>/remove", project_views.remove_member, name="remove_member"),
     path("models/<str:model_id>/", views.inferences, name="inferences"),
     path("models/<str:model_id>/count", explore_views.count, name="count"),
     path("models/<str:model_id>/suggestions", explore_views.suggestions, name="suggestions"),

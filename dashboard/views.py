@@ -1,5 +1,7 @@
 """The pages of the store and of a model: each asks the floors below and hands what it got to a template."""
 
+from typing import Any
+
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -16,6 +18,8 @@ from dashboard.results import results_of
 from dashboard.saved_views import LISTED, views_of
 from inference_store import replica
 from inference_store.filtersets import InferenceFilterSet
+from inference_store.models import Project
+from inference_store.services.registration import may_create_projects
 
 ASK_AGAIN = "private, no-cache"
 
@@ -26,7 +30,12 @@ ASK_AGAIN = "private, no-cache"
 def models(request: HttpRequest) -> HttpResponse:
     """Home: the models one may see, by project."""
     found = overview(request.user, request.GET.get("search", ""), page_number(request.GET))
-    return render(request, "dashboard/models.html", {"overview": found})
+    context: dict[str, Any] = {"overview": found}
+    if not found.groups:
+        # Whoever is in no project is told so; the others, how a first inference is sent.
+        context["has_project"] = Project.objects.visible_to(request.user).exists()
+        context["may_create"] = may_create_projects(request.user)  # type: ignore[arg-type]  # logged in
+    return render(request, "dashboard/models.html", context)
 
 
 @login_required

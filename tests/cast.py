@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -76,7 +77,7 @@ def cast(db: None) -> Cast:
         )
         callers[name] = Caller(Token.objects.issue(users[name], "tests")[1])
     # Their use is noted, so that what is counted is what a call costs.
-    Token.objects.update(last_used_at=timezone.now())
+    Token.objects.update(last_used_at=timezone.now() + timedelta(days=1))
     return Cast(**callers, nobody=Caller(None), users=users)
 
 

@@ -7,12 +7,13 @@ from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.db import transaction
 from django.db.models import QuerySet
-from django.forms import ModelChoiceField, ModelForm, TextInput
+from django.forms import BaseInlineFormSet, ModelChoiceField, ModelForm, TextInput, ValidationError
 from django.http import HttpRequest
 
 from inference_store.admin.auditing import Audited
 from inference_store.admin.permissions import ForSuperusers, OfOwnProjects
 from inference_store.models import Membership, Project, Role, User
+from inference_store.services import members
 
 
 @admin.register(User)
@@ -49,9 +50,29 @@ class MembershipForm(ModelForm):
         fields = ("user", "role")
 
 
+class MembersFormSet(BaseInlineFormSet):
+    """All members of a project, of whom one admin stays, as on the pages."""
+
+    def clean(self) -> None:
+        super().clean()
+        project = self.instance
+        if project._state.adding or any(self.errors):
+            return
+        members.lock(project.pk)
+        before = members.acting_admins(project)
+        changed = {form.instance.pk: form for form in self.initial_forms}
+        held = [*project.memberships.select_related("user")]
+        after = [each for each in held if each.pk not in changed]
+        kept = [form.instance for form in self.forms if form not in self.deleted_forms]
+        after += [each for each in kept if each.user_id is not None]
+        if before and not any(each.role == Role.ADMIN and each.user.is_active for each in after):
+            raise ValidationError("A project keeps one admin at least: make somebody else one first.")
+
+
 class Members(OfOwnProjects, admin.TabularInline):
     model = Membership
     form = MembershipForm
+    formset = MembersFormSet
     extra = 1
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Membership]:

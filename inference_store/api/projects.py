@@ -56,7 +56,7 @@ class Projects(StoreView):
         tag="register",
     )
     def post(self, request: Request, body: NewProjectRequest) -> Answer:
-        """Create a project, whose first admin you become. For staff."""
+        """Create a project, whose first admin you become. For staff, or everybody where a setting says so."""
         caller_of(request).require_every_project()
         project = registration.create_project(user=user_of(request), request=body)
         return HTTPStatus.CREATED, Project(

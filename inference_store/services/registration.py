@@ -1,5 +1,6 @@
-"""Projects and models come into being."""
+"""Projects and models come into being, and projects get other names."""
 
+from django.conf import settings
 from django.db import transaction
 
 from inference_store.contract.enums import AuditAction
@@ -10,10 +11,15 @@ from inference_store.services import audit
 from inference_store.services.access import project_for
 
 
+def may_create_projects(user: User) -> bool:
+    """Staff, and everybody where a setting says so."""
+    return user.is_staff or user.is_superuser or settings.EVERYBODY_CREATES_PROJECTS
+
+
 @transaction.atomic
 def create_project(*, user: User, request: NewProjectRequest) -> Project:
-    """A new project with its creator as admin; staff only."""
-    if not user.is_staff:
+    """A new project with its creator as admin, for those who may."""
+    if not may_create_projects(user):
         raise Refusal(403, "forbidden", "Only staff create projects; ask an administrator.")
     project, created = Project.objects.get_or_create(
         project_id=request.project_id, defaults={"name": request.name or request.project_id}
@@ -22,6 +28,22 @@ def create_project(*, user: User, request: NewProjectRequest) -> Project:
         raise Refusal.conflict("A project of that id exists.", {"project_id": "is taken"})
     Membership.objects.create(user=user, project=project, role=Role.ADMIN)
     audit.record(AuditAction.PROJECT_CREATE, project_id=project.pk)
+    return project
+
+
+@transaction.atomic
+def rename_project(*, user: User, project_id: str, name: str) -> Project:
+    """Give the project another name, for its admins. Its id stays."""
+    name = name.strip()
+    longest = Project._meta.get_field("name").max_length or 0
+    if not name or len(name) > longest or not name.isprintable():
+        raise Refusal.invalid("name", f"must be 1 to {longest} printable characters")
+    project = project_for(user, project_id, Role.ADMIN)
+    before, project.name = project.name, name
+    if before != name:
+        project.save(update_fields=["name"])
+        details = {"name": name, "before": before}
+        audit.record(AuditAction.PROJECT_CHANGE, project_id=project.pk, details=details)
     return project
 
 

@@ -131,6 +131,21 @@ def its_owner(owner: str, body: Any = None, **more: Any) -> May:
     return May(_page(lambda who: who.name == owner), body, **more)
 
 
+def its_own(body: Any = None, **more: Any) -> May:
+    """The admin's own: others, superusers too, find nothing."""
+
+    def expected(who: Who) -> tuple[int, ...] | None:
+        if who.rank is None:
+            return (302,)
+        return None if who.name == "admin" else (404,)
+
+    return May(expected, body, **more)
+
+
+def staff_page(body: Any = None, **more: Any) -> May:
+    return May(lambda who: (302,) if who.rank is None else None if who.is_staff else (403,), body, **more)
+
+
 def logged_in(body: Any = None, **more: Any) -> May:
     return May(lambda who: (302,) if who.rank is None else None, body, **more)
 

@@ -9,9 +9,11 @@ from tests.access.expecting import (
     Lines,
     anybody,
     fragment,
+    its_own,
     its_owner,
     logged_in,
     page,
+    staff_page,
 )
 from tests.access.world import FRESH, POLICY, PREVIEW, RUNNING_EXPORT, RUNNING_TASK
 
@@ -26,6 +28,7 @@ NEW_POLICY = {
     "automated_interval": 1,
     "automated_interval_unit": "days",
 }
+NEW_TOKEN = {"name": "a new one", "scopes": ["read"], "lives": "30"}
 WORLD = "bounds=-80,-170,80,170&zoom=1"
 
 
@@ -48,6 +51,19 @@ PAGES: Lines = {
     "dashboard:oidc_sign_in": {"GET": anybody(ok=(404,))},
     "dashboard:oidc_callback": {"GET": anybody(ok=(404,))},
     "dashboard:logout": {"POST": anybody(ok=MOVED, changes=False)},
+    "dashboard:tokens": {"GET": logged_in()},
+    "dashboard:new_token": {"GET": logged_in(), "POST": logged_in(NEW_TOKEN)},
+    "dashboard:revoke_token": {"POST": its_own(ok=MOVED)},
+    "dashboard:projects": {"GET": logged_in()},
+    "dashboard:new_project": {
+        "GET": staff_page(),
+        "POST": staff_page({"project_id": "a-new-one"}, ok=MOVED),
+    },
+    "dashboard:project": {"GET": page(ADMIN)},
+    "dashboard:rename_project": {"POST": page(ADMIN, {"name": "renamed"}, ok=MOVED)},
+    "dashboard:add_member": {"POST": page(ADMIN, {"who": "stranger", "role": "viewer"}, ok=MOVED)},
+    "dashboard:set_role": {"POST": page(ADMIN, {"role": "editor"}, ok=MOVED)},
+    "dashboard:remove_member": {"POST": page(ADMIN, ok=MOVED)},
     "dashboard:inferences": look(),
     "dashboard:count": look(),
     "dashboard:suggestions": {"GET": fragment(VIEWER, query="?field=label&label=k")},

@@ -134,7 +134,8 @@ def _more_tokens(world: World) -> None:
     root, projects = world.people["superuser"], {each.pk: each for each in Project.objects.all()}
     for name, project in (("token of another project", "elsewhere"), ("superuser's of the project", "birds")):
         world.secrets[name] = Token.objects.issue(root, name, project=projects[project])[1]
-    Token.objects.update(last_used_at=timezone.now())  # that they are used, is no change
+    # That they are used is no change, however long it takes.
+    Token.objects.update(last_used_at=timezone.now() + timedelta(days=1))
 
 
 def _things(world: World, projects: dict[str, Project]) -> None:
@@ -185,6 +186,8 @@ def _things(world: World, projects: dict[str, Project]) -> None:
         "url": "no/such/page",
         "project": "birds",
         "project_id": "birds",
+        "user_id": world.people["viewer"].pk,
+        "token_id": Token.objects.get(user=world.people["admin"], name="tests").pk,
         "registeredmodel": detector.pk,
         "<fresh>": fresh.pk,
         "user": world.people["viewer"].pk,

@@ -145,6 +145,26 @@ def test_members_are_named(staff: Client, cast: Cast) -> None:
     assert b"no active user of that name" in answer.content
 
 
+def test_the_last_admin_stays(root: Client, staff: Client, cast: Cast) -> None:
+    project = Project.objects.get(pk="birds")
+    rows = [
+        {"id": each.pk, "user": each.user.username, "role": each.role}
+        for each in project.memberships.select_related("user").order_by("pk")
+    ]
+    (own,) = [row for row in rows if row["user"] == "alice"]
+    for change in ({"role": "viewer"}, {"DELETE": "on"}):
+        changed = [row | change if row is own else row for row in rows]
+        for browser in (staff, root):
+            answer = browser.post(page("project", "birds/change/"), members_form(project, *changed))
+            assert b"keeps one admin at least" in answer.content
+    assert Membership.objects.get(project=project, user=cast.users["alice"]).role == "admin"
+    # With another one it may be.
+    roles = {"alice": "viewer", "bob": "admin"}
+    changed = [row | {"role": roles.get(row["user"], row["role"])} for row in rows]
+    assert root.post(page("project", "birds/change/"), members_form(project, *changed)).status_code == 302
+    assert Membership.objects.get(project=project, user=cast.users["bob"]).role == "admin"
+
+
 def test_staff_can_not_join_other_projects(staff: Client, cast: Cast) -> None:
     project = Project.objects.get(pk="elsewhere")
     add = {"id": "", "user": "alice", "role": "admin"}

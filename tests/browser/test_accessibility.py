@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.contrib.staticfiles import finders
+from django.utils import timezone
 
 from dashboard.urls import urlpatterns
 from inference_store.contract.enums import TaskType
@@ -25,12 +26,13 @@ from inference_store.models import (
     RegisteredModel,
     RetentionTask,
     Role,
+    Token,
     User,
 )
 from inference_store.services import exports, retention, retention_policies, retention_runs
 from tests.browser.conftest import log_in
 from tests.dashboard.conftest import box, picture_bytes, store_seen
-from tests.making import LONG_AGO, make_model, make_request, make_upload, store
+from tests.making import LONG_AGO, make_model, make_request, make_upload, make_user, store
 
 pytestmark = pytest.mark.browser
 
@@ -42,6 +44,11 @@ MOST_BYTES = 300_000
 DETECTOR = "/models/detector/"
 PAGES = {
     "models": ["/"],
+    "tokens": ["/tokens/"],
+    "new_token": ["/tokens/new"],
+    "projects": ["/projects/"],
+    "new_project": ["/projects/new"],
+    "project": ["/projects/birds/"],
     "inferences": [
         DETECTOR,
         f"{DETECTOR}?view=table&label=owl&minimum_score=0.1",
@@ -78,6 +85,11 @@ OTHERS = {
     "logout": "posts",
     "oidc_sign_in": "leads elsewhere",
     "oidc_callback": "leads elsewhere",
+    "revoke_token": "posts",
+    "rename_project": "posts; what is wrong comes back as the project's page",
+    "add_member": "posts; what is wrong comes back as the project's page",
+    "set_role": "posts",
+    "remove_member": "posts",
     "thumbnail": "a picture",
     "crop": "a picture",
     "chart": "a fragment of the charts",
@@ -125,6 +137,7 @@ def test_every_address_is_accounted_for():
 def seen(birds):
     """Pages at their fullest, for an admin: what the addresses of PAGES stand for."""
     Membership.objects.filter(user__username="carol").update(role=Role.ADMIN)
+    User.objects.filter(username="carol").update(is_staff=True)
     carol, detector = User.objects.get(username="carol"), RegisteredModel.objects.get(model_id="detector")
     labels = ["ship", "سفينة شحن", "a label that goes on and on " * 10, *(f"kind {n}" for n in range(40))]
     crowd = [
@@ -159,6 +172,9 @@ def seen(birds):
         make_request(embedder, "text", embedding=[0.5, 0.25], key=make_upload(embedder, text.encode())),
     )
     store(embedder, make_request(embedder, "bare"))
+    Token.objects.issue(carol, "w" * 100, timezone.now(), description="d" * 500, project=detector.project)
+    Token.objects.issue(carol, "رمز", timezone.now() + timedelta(days=3), scopes=["read"])
+    Membership.objects.create(user=make_user("m" * 150), project=detector.project, role=Role.EDITOR)
     policy = NewRetentionPolicyRequest(automated_interval=0, maximum_record_age=720, maximum_blob_age=168)
     retention_policies.create_policy(model=detector, user=carol, request=policy)
     Inference.objects.filter(inference_id__lt="i-05").update(created_at=LONG_AGO - timedelta(days=100))

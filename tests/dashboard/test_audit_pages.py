@@ -18,11 +18,14 @@ from tests.making import make_model, make_request, make_user
 RECORDED = {
     "login",
     "logout",
+    "oidc_callback",
     "saved_views",
     *("rename_view", "share_view", "unshare_view", "delete_view"),
     *("put_metadata", "delete_metadata", "set_protection", "delete_inference"),
     *("selection", "delete_selection"),
     *("new_export", "stop_export", "download_export"),
+    *("new_token", "revoke_token"),
+    *("new_project", "rename_project", "add_member", "set_role", "remove_member"),
     *("create_policy", "delete_policy", "create_task", "take_preview", "stop_task"),
 }
 """Pages that write, and so record: here, or by the services' own tests."""
@@ -30,6 +33,8 @@ READS = {
     *("models", "help", "inferences", "count", "suggestions", "code", "open_view", "inference", "thumbnail"),
     *("crop", "excerpt", "download", "neighbours", "charts", "chart", "narrow", "map_cells", "map_circle"),
     *("exports", "export_progress", "retention", "retention_progress", "retention_task", "task_progress"),
+    *("tokens", "projects", "project"),
+    "oidc_sign_in",  # leads to the provider, whose answer is a login
     *("download_preview", "model_audit", "project_audit", "download_audit"),
     "paste_vector",  # keeps a query, which is nobody's data, for its link
 }

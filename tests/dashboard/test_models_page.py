@@ -163,7 +163,19 @@ def test_twenty_models_cost_the_queries_of_two(page, carol):
 
 
 # --- A fresh store ------------------------------------------------------------------------------------------
-def test_a_fresh_store_shows_how_to_send(page):
+def test_who_is_in_no_project_is_told_what_to_do(page, carol, settings):
+    for address in ("/", "/projects/"):
+        text = html.unescape(page(address).content.decode())
+        assert "You are in no project yet" in text
+        assert '<p class="your-name mono" dir="auto">carol</p>' in text
+        assert "/projects/new" not in text
+    settings.EVERYBODY_CREATES_PROJECTS = True
+    for address in ("/", "/projects/"):
+        assert "/projects/new" in page(address).content.decode()
+
+
+def test_a_fresh_store_shows_how_to_send(page, carol):
+    make_project(viewer=carol)
     text = html.unescape(page("/").content.decode())
     assert "import inference_store.client as istore" in text
     assert "istore.connect(base_url='http://testserver', token=\"ist_…\")" in text
