@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.conf import settings
 from django.core.signals import request_finished, request_started
 
 
@@ -15,6 +16,10 @@ class InferenceStoreConfig(AppConfig):
         from inference_store.services.slot_assignment import write_down_uses
         from inference_store.services.vector_indexes import write_down_wanted
 
+        if settings.SENTRY_DSN:
+            from inference_store import sentry  # the extra `sentry`
+
+            sentry.start()
         audit_logins.connect()
         # What a request searches by is written down when it has been answered; others pay nothing.
         request_started.connect(lambda **_: (noted(), take_wanted()), weak=False, dispatch_uid="asked")

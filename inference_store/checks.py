@@ -90,6 +90,7 @@ def safe_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any)
                 id="inference_store.E012",
             )
         )
+    found += _of_sentry()
     if settings.PUBLIC_URL and not settings.PUBLIC_URL.startswith(("https://", "http://")):
         found.append(
             checks.Error(
@@ -136,6 +137,22 @@ def safe_deployment(
             )
         )
     return found
+
+
+def _of_sentry() -> list[checks.CheckMessage]:
+    if not settings.SENTRY_DSN:
+        return []
+    parts = urlsplit(settings.SENTRY_DSN)
+    is_whole = parts.scheme in ("https", "http") and parts.username and parts.hostname
+    if not (is_whole and parts.path.rpartition("/")[2]):
+        return [
+            checks.Error(
+                "SENTRY_DSN is not an address of a project.",
+                hint="Copy it whole from the project's settings: https://key@sentry.example.org/1",
+                id="inference_store.E014",
+            )
+        ]
+    return []
 
 
 def is_bucket(address: str) -> bool:

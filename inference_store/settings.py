@@ -340,6 +340,10 @@ MAP_TILES_URL = env.str("MAP_TILES_URL", default="")
 MAP_TILES_ATTRIBUTION = env.str("MAP_TILES_ATTRIBUTION", default="")
 LEAFLET_CONFIG = {"TILES": [], "RESET_VIEW": False, "ATTRIBUTION_PREFIX": ""}
 
+# A Sentry-compatible service that is told of faults: inference_store/sentry.py.
+SENTRY_DSN = env.str("SENTRY_DSN", default="")
+SENTRY_ENVIRONMENT = env.str("SENTRY_ENVIRONMENT", default="production")
+SENTRY_RELEASE = env.str("SENTRY_RELEASE", default="")
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
 # "json": one object a line, for what collects logs; "line": for people.
 LOG_FORMAT = env.str("LOG_FORMAT", default="line")

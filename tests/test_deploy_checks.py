@@ -33,6 +33,7 @@ PRODUCTION = {
 def check(home: Path) -> subprocess.CompletedProcess[str]:
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     environment |= PRODUCTION | {"INFERENCE_STORE_HOME": str(home)}
+    environment["PYTHONWARNINGS"] = "ignore"  # of what only the tests have installed
     command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 

@@ -15,6 +15,7 @@ FLOORS = [
         "inference_store.calling",
         "inference_store.counters",
         "inference_store.logs",
+        "inference_store.sentry",
         "inference_store.settings",
         "inference_store.statements",
         "inference_store.postgresql",

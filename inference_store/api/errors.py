@@ -162,7 +162,8 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
     if refusal is None:
         request = context["request"]
         signals.got_request_exception.send(sender=None, request=request)
-        log.error("%s %s failed", request.method, request.path, exc_info=error)
+        told = {"request": request._request}
+        log.error("%s %s failed", request.method, request.path, exc_info=error, extra=told)
         refusal = OUR_FAULT
     elif refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning("%s: %s", refusal.code, error)
