@@ -1,0 +1,1 @@
+"""A model of the store in plain Python, and the means to hold the store against it."""
