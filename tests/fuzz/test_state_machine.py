@@ -5,6 +5,7 @@ that fails tells its seed: MACHINE_RUNS=100 MACHINE_SEED=that one goes the same 
 """
 
 import json
+import math
 import os
 import random
 import sys
@@ -31,18 +32,22 @@ from tests.fuzz.machine.filters import filters_at
 from tests.fuzz.machine.surface import Surface, moment, unknown
 from tests.fuzz.machine.world import DATA, METADATA, Refused, Upload
 
-RUNS = int(os.environ.get("MACHINE_RUNS") or 0)
+RUNS = int(os.environ.get("MACHINE_RUNS") or 2_000)
 STEPS = int(os.environ.get("MACHINE_STEPS") or 50)
 SEED = int(os.environ.get("MACHINE_SEED") or random.randrange(2**31))
+FEW_RUNS, FEW_STEPS = 10, 30
 AT_ONCE = 100
 """Ways in one batch: each has tables that begin empty."""
 
 WHICH = integers(0, 2)
 ID = sampled_from(contents.IDS)
 NTH = integers(0, 7)
-MAYBE_NTH = one_of(none(), NTH)
+MAYBE_NTH = sampled_from((None, None, None, None, 0, 1, 5))
+NAMED = one_of(NTH, ID)
+"""One of those that are stored, or any id."""
 FILTER = integers(0, 10)
-ITEM = tuples(ID, integers(0, 4), integers(0, 3), booleans(), MAYBE_NTH)
+POLICY = integers(0, len(contents.POLICIES) - 1)
+ITEM = tuples(ID, integers(0, 4), integers(0, 3), sampled_from((False, False, True)), MAYBE_NTH)
 """An inference to store: id, content, age, protection, and which upload it names."""
 
 
@@ -57,6 +62,7 @@ class Machine(RuleBasedStateMachine):
     surface: Surface
     downloads: Path
     happened: Counter
+    most_steps: int
 
     def __init__(self):
         super().__init__()
@@ -70,6 +76,12 @@ class Machine(RuleBasedStateMachine):
     def at(self, which):
         self.touched = self.models[which]
         return self.touched
+
+    def named(self, model, named):
+        if isinstance(named, str):
+            return named
+        row = nth(list(model.rows.values()), named)
+        return contents.IDS[0] if row is None else row.inference_id
 
     def note(self, what, outcome):
         self.happened[f"{what} {outcome}"] += 1
@@ -125,7 +137,7 @@ class Machine(RuleBasedStateMachine):
         self.put_bytes(upload, contents.INPUTS[content])
         self.store(model, self.request_of(model, (*item[:4], None)) | {"data_storage_key": upload.key})
 
-    @rule(which=WHICH, items=lists(ITEM, max_size=5), again=lists(NTH, max_size=2), as_lines=booleans())
+    @rule(which=WHICH, items=lists(ITEM, max_size=4), again=lists(NTH, max_size=2), as_lines=booleans())
     def bulk_create(self, which, items, again, as_lines):
         model = self.at(which)
         requests = [self.request_of(model, item) for item in items]
@@ -219,28 +231,31 @@ class Machine(RuleBasedStateMachine):
     # --- Metadata and protection ------------------------------------------------------------------------
     @rule(
         which=WHICH,
-        inference_id=ID,
+        inference_id=NAMED,
         key=sampled_from(contents.KEYS),
         value=sampled_from(contents.VALUES),
     )
     def set_metadata(self, which, inference_id, key, value):
         model = self.at(which)
+        inference_id = self.named(model, inference_id)
         body = {"key": key, "type": value[0], "value": value[1]}
         status = self.world.set_metadata(model, inference_id, key, *value)
         self.note("set metadata", status)
         self.surface.ask(model, "POST", f"inferences/{inference_id}/metadata", body, wanted=status)
 
-    @rule(which=WHICH, inference_id=ID, key=sampled_from(contents.KEYS))
+    @rule(which=WHICH, inference_id=NAMED, key=sampled_from(contents.KEYS))
     def delete_metadata(self, which, inference_id, key):
         model = self.at(which)
+        inference_id = self.named(model, inference_id)
         status = self.world.delete_metadata(model, inference_id, key)
         self.note("delete metadata", status)
         path = f"inferences/{inference_id}/metadata?key={key}"
         self.surface.ask(model, "DELETE", path, wanted=status)
 
-    @rule(which=WHICH, inference_id=ID, wanted=booleans())
+    @rule(which=WHICH, inference_id=NAMED, wanted=booleans())
     def protect(self, which, inference_id, wanted):
         model = self.at(which)
+        inference_id = self.named(model, inference_id)
         status = self.world.protect(model, inference_id, wanted)
         self.note("protect", status)
         path = f"inferences/{inference_id}/protection"
@@ -256,9 +271,10 @@ class Machine(RuleBasedStateMachine):
         assert told == {"changed_count": changed}
 
     # --- Deletion ---------------------------------------------------------------------------------------
-    @rule(which=WHICH, inference_id=ID)
+    @rule(which=WHICH, inference_id=NAMED)
     def delete(self, which, inference_id):
         model = self.at(which)
+        inference_id = self.named(model, inference_id)
         status = self.world.delete(model, inference_id)
         self.note("delete", status)
         self.surface.ask(model, "DELETE", f"inferences/{inference_id}", wanted=status)
@@ -272,7 +288,7 @@ class Machine(RuleBasedStateMachine):
         assert sorted(told["inference_ids"]) == gone
 
     # --- Retention --------------------------------------------------------------------------------------
-    @rule(which=WHICH, number=integers(0, len(contents.POLICIES) - 1), replacing=booleans())
+    @rule(which=WHICH, number=POLICY, replacing=booleans())
     def create_policy(self, which, number, replacing):
         model, wanted = self.at(which), contents.POLICIES[number]
         if replacing and model.policy is not None:
@@ -290,6 +306,13 @@ class Machine(RuleBasedStateMachine):
         policy_id = model.policy_id or unknown()
         status = expiry.delete_policy(self.world, model)
         self.surface.ask(model, "DELETE", f"retention-policies/{policy_id}", wanted=status)
+
+    def with_policy(self, which, number):
+        """The model, with that policy where it has none."""
+        model = self.at(which)
+        if number is not None and model.policy is None:
+            self.create_policy(which, number, False)
+        return model
 
     def begin_task(self, model, **body):
         """(status, what the store tells of the task) once the task has been carried out."""
@@ -316,9 +339,9 @@ class Machine(RuleBasedStateMachine):
         limits = (moment(told[f"maximum_{what}_age_limit"]) for what in ("record", "blob"))
         return expiry.due(model, model.policy, *limits)
 
-    @rule(which=WHICH)
-    def dry_run(self, which):
-        model = self.at(which)
+    @rule(which=WHICH, number=one_of(none(), POLICY))
+    def dry_run(self, which, number):
+        model = self.with_policy(which, number)
         status, told = self.begin_task(model, dry_run=True)
         self.note("dry run", status)
         if status != 201:
@@ -335,9 +358,9 @@ class Machine(RuleBasedStateMachine):
         ]
         assert found == [item[1:] for item in listed.items]
 
-    @rule(which=WHICH)
-    def retention(self, which):
-        model = self.at(which)
+    @rule(which=WHICH, number=one_of(none(), POLICY))
+    def retention(self, which, number):
+        model = self.with_policy(which, number)
         status, told = self.begin_task(model)
         self.note("retention", status)
         if status == 201:
@@ -346,8 +369,11 @@ class Machine(RuleBasedStateMachine):
     @rule(which=WHICH, number=NTH, other=booleans())
     def approve(self, which, number, other):
         """Run what a dry run listed; perhaps one of another model or of a policy that is gone."""
-        model = self.at(which)
+        model = self.with_policy(which, 0)
         owner = self.models[(which + 1) % len(self.models)] if other else model
+        if not owner.previews:
+            self.dry_run(self.models.index(owner), 0)
+            self.at(which)
         task_id = nth(list(owner.previews), number)
         if task_id is None:
             return
@@ -367,6 +393,8 @@ class Machine(RuleBasedStateMachine):
     @rule(which=WHICH, ids=one_of(none(), lists(ID, min_size=1, max_size=3, unique=True)), task=booleans())
     def restore(self, which, ids, task):
         model = self.at(which)
+        if task and not model.soft:
+            self.retention(which, 0)
         task_id = model.soft[-1].task_id if task and model.soft else None
         back, refused = expiry.restore(self.world, model, ids, task_id)
         self.note("restore", bool(back))
@@ -462,26 +490,31 @@ class Machine(RuleBasedStateMachine):
         try:
             if sys.exception() is None:
                 check_everything(self)
+                self.happened["whole ways"] += self.steps >= self.most_steps
         finally:
             self.surface.end()
 
 
 def go(runs, steps, number, downloads):
+    """So many ways of so many steps; what happened how often. A failure tells the way."""
     Machine.surface, Machine.downloads, Machine.happened = Surface(), downloads, Counter()
+    Machine.most_steps = steps
     chosen = settings(
         max_examples=runs,
         stateful_step_count=steps,
         database=None,
         deadline=None,
-        phases=(Phase.generate,) if os.environ.get("NS") else (Phase.generate, Phase.shrink),
+        phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
         print_blob=False,
     )
-    print(f"MACHINE_SEED={number} MACHINE_RUNS={runs} MACHINE_STEPS={steps}", flush=True)
+    print(f"MACHINE_RUNS={runs} MACHINE_STEPS={steps} MACHINE_SEED={number}", flush=True)
     try:
         run_state_machine_as_test(seed(number)(Machine), settings=chosen)
     finally:
         Machine.surface.close()
+    print(f"No difference in {Machine.happened['whole ways']} ways, {Machine.happened['steps']} steps:")
+    print(", ".join(f"{what}: {n}" for what, n in sorted(Machine.happened.items())), flush=True)
     return Machine.happened
 
 
@@ -492,6 +525,16 @@ def downloads(transactional_db, settings, tmp_path):
     app.control.purge()
 
 
-def test_no_short_way_leads_to_a_difference(downloads):
-    happened = go(RUNS or 12, STEPS if RUNS else 25, SEED, downloads)
-    print(dict(sorted(happened.items())))
+def test_few_ways_lead_to_no_difference(downloads):
+    happened = go(FEW_RUNS, FEW_STEPS, SEED, downloads)
+    assert happened["whole ways"] >= FEW_RUNS / 2
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("batch", range(math.ceil(RUNS / AT_ONCE)))
+def test_no_way_leads_to_a_difference(batch, downloads):
+    runs, whole, tries = min(AT_ONCE, RUNS - batch * AT_ONCE), 0, 0
+    while whole < runs:  # some end early, as too much was drawn
+        number = (SEED + batch + tries * 1_000_003) % 2**31
+        whole += go(runs - whole, STEPS, number, downloads)["whole ways"]
+        tries += 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-IDS = ("a", "b", "c", "d", "ä ö", "=1+1")
+IDS = ("a", "b", "c", "d", "e", "f", "g", "ä ö", "=1+1")
 DETECTION, CLASSIFICATION = "Object Detection", "Image Classification"
 LISTS = {DETECTION: "object_detection", CLASSIFICATION: "image_classification"}
 FORMATS = ("archive", "jsonl", "csv", "parquet", "coco", "yolo")
