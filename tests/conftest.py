@@ -4,6 +4,7 @@ import pytest
 from django.db import connection
 
 from tests.servers import django_db_modify_db_settings, embedded_postgres, embedded_redis  # noqa: F401
+from tests.swift import swift_service  # noqa: F401  (started once for all tests that use it)
 
 
 @pytest.fixture(scope="session")

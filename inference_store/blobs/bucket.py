@@ -1,6 +1,8 @@
 """The bucket that BLOB_STORE names, and what its service's faults mean to us."""
 
 import errno
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,10 +14,13 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from inference_store import counters
 from inference_store.blobs.keys import UnavailableError
 
-CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 3, 20, 3
+CONNECT_SECONDS, ATTEMPTS = 3, 2
+PATIENCE_SECONDS = 60
+"""Until a copy or the end of a large upload is answered, which take the service a while."""
+REST_SECONDS = 3.0
+"""For so long after nobody answered is nothing asked."""
 CONNECTIONS = 32
 FULL = ("QuotaExceeded", "XMinioStorageFull", "XMinioStorageQuotaExceeded")
 
@@ -25,6 +30,7 @@ class Bucket:
     """A bucket and the part of its keys that is ours; every call may raise what `answering` tells apart."""
 
     client: Any
+    patient: Any  # for what takes the service long
     public: Any  # for URLs alone: under the name that browsers know
     name: str
     prefix: str
@@ -52,13 +58,16 @@ def bucket() -> Bucket:
     prefix = address.path.strip("/")
     credentials = settings.S3_ACCESS_KEY_ID, settings.S3_SECRET_ACCESS_KEY
     told = settings.S3_REGION, settings.S3_ADDRESSING, *credentials
-    client = _client(settings.S3_ENDPOINT_URL, *told)
-    public = _client(settings.S3_PUBLIC_ENDPOINT_URL, *told) if settings.S3_PUBLIC_ENDPOINT_URL else client
-    return Bucket(client, public, address.netloc, f"{prefix}/" if prefix else "")
+    seconds = settings.S3_TIMEOUT_SECONDS
+    client = _client(settings.S3_ENDPOINT_URL, *told, seconds)
+    patient = _client(settings.S3_ENDPOINT_URL, *told, max(seconds, PATIENCE_SECONDS))
+    named = settings.S3_PUBLIC_ENDPOINT_URL
+    public = _client(named, *told, seconds) if named else client
+    return Bucket(client, patient, public, address.netloc, f"{prefix}/" if prefix else "")
 
 
 @cache
-def _client(endpoint: str, region: str, addressing: str, key_id: str, secret: str) -> Any:
+def _client(endpoint: str, region: str, addressing: str, key_id: str, secret: str, seconds: float) -> Any:
     """One a process, used by all its threads. Without a key of ours, boto3 looks for the environment's."""
     import boto3  # the extra `s3`
     from botocore.config import Config
@@ -72,8 +81,8 @@ def _client(endpoint: str, region: str, addressing: str, key_id: str, secret: st
         config=Config(
             signature_version="s3v4",
             s3={"addressing_style": addressing},
-            connect_timeout=CONNECT_SECONDS,
-            read_timeout=READ_SECONDS,
+            connect_timeout=min(CONNECT_SECONDS, seconds),
+            read_timeout=seconds,
             retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
             max_pool_connections=CONNECTIONS,
             # Services other than Amazon's know no trailing checksums.
@@ -83,9 +92,63 @@ def _client(endpoint: str, region: str, addressing: str, key_id: str, secret: st
     )
 
 
+class Rest:
+    """After nobody answered, nothing is asked for a moment, and then by one caller at a time.
+
+    So a service that hangs holds a thread or two of a process, not all of them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._until = 0.0
+
+    def refuse(self) -> None:
+        """UnavailableError while it lasts; once it is over, the first caller tries."""
+        with self._lock:
+            if not self._until:
+                return
+            now = time.monotonic()
+            if now < self._until:
+                raise UnavailableError("The blob store did not answer a moment ago.")
+            self._until = now + REST_SECONDS
+
+    def begin(self) -> None:
+        with self._lock:
+            self._until = time.monotonic() + REST_SECONDS
+
+    def end(self) -> None:
+        self._until = 0.0
+
+
+@cache
+def rest(endpoint: str) -> Rest:
+    """One a process for each service."""
+    return Rest()
+
+
 @contextmanager
 def answering() -> Iterator[None]:
     """UnavailableError where the service is away, refuses us or is busy; OSError ENOSPC where it is full."""
+    from botocore.exceptions import ConnectionError as NoConnectionError
+    from botocore.exceptions import HTTPClientError
+
+    resting = rest(settings.S3_ENDPOINT_URL)
+    resting.refuse()
+    with translated():
+        try:
+            yield
+        except (HTTPClientError, NoConnectionError):
+            resting.begin()
+            raise
+        except Exception:
+            resting.end()  # it answered, if with a refusal
+            raise
+    resting.end()
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """The library's faults as ours."""
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -93,12 +156,9 @@ def answering() -> Iterator[None]:
         yield
     except ClientError as error:
         if code_of(error) in FULL or status_of(error) == 507:
-            counters.blob_failed("full")
             raise OSError(errno.ENOSPC, "The bucket is full") from error
-        counters.blob_failed("away")
         raise UnavailableError(f"The blob store answered {code_of(error)}") from error
     except (BotoCoreError, Boto3Error) as error:
-        counters.blob_failed("away")
         raise UnavailableError(f"The blob store does not answer: {error}") from error
 
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import IO, Any
 from uuid import uuid4
 
-from inference_store.blobs.bucket import answering, bucket, missing_is
+from inference_store.blobs.bucket import answering, bucket, missing_is, translated
 from inference_store.blobs.keys import Description, UnavailableError, checked, describe, too_large
 from inference_store.contract.errors import Refusal
 
@@ -48,7 +48,7 @@ def store(file: Any, key: str, **how: Any) -> None:
     kept = bucket()
     place = kept.place(checked(key))
     with answering():
-        kept.client.upload_fileobj(
+        kept.patient.upload_fileobj(
             file,
             place["Bucket"],
             place["Key"],
@@ -81,7 +81,7 @@ def collect(key: str, limit_bytes: int) -> Description | None:
             if size > limit_bytes:
                 kept.client.delete_object(**source)
                 raise too_large(limit_bytes)
-            kept.client.copy_object(
+            kept.patient.copy_object(
                 **kept.place(key),
                 CopySource=source,
                 CopySourceIfMatch=etag,
@@ -112,9 +112,9 @@ def remove(key: str) -> None:
 def remove_stale_incoming(older_than_seconds: float) -> int:
     """Remove arrivals that nobody named, and parts of uploads that broke off; how many went."""
     kept = bucket()
-    before = kept.now() - timedelta(seconds=older_than_seconds)
     removed = 0
     with answering():
+        before = kept.now() - timedelta(seconds=older_than_seconds)
         for found in kept.listed(INCOMING):
             if found["LastModified"] < before:
                 kept.client.delete_object(Bucket=kept.name, Key=found["Key"])
@@ -234,5 +234,5 @@ def presigned_url(key: str, method: str, seconds: int, name: str = "") -> str:
             "ResponseContentType": OCTETS,
         }
     lifetime = max(1, min(seconds, LONGEST_URL_SECONDS))
-    with answering():  # it may have to ask for credentials
+    with translated():  # it may have to ask for credentials; of the service itself nothing is asked
         return str(kept.public.generate_presigned_url(call, Params=told, ExpiresIn=lifetime))

@@ -22,6 +22,7 @@ from tests.cast import Cast, request_of
 from tests.faults.test_row_13_presigned_urls import place
 from tests.making import make_user
 from tests.swift import BUCKET, Swift, swift_service  # noqa: F401  (a fixture)
+from tests.workers import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +103,7 @@ def test_bytes_that_change_while_they_are_collected(
     def change(**told: Any) -> None:
         httpx.put(url, content=b"sent between the look and the copy")
 
-    events = bucket.client.meta.events
+    events = bucket.patient.meta.events
     events.register("before-call.s3.CopyObject", change)
     try:
         assert cast.bob.post("models/detector/inferences", body).status_code == 503
@@ -271,7 +272,8 @@ def test_the_service_away_and_back(cast: Cast, detector: RegisteredModel, swift_
         assert export.is_active
     finally:
         swift_service.start_again("proxy")
-    assert cast.bob.post("models/detector/inferences", body).status_code == 201
+    # It is asked again a moment later.
+    wait_until(lambda: cast.bob.post("models/detector/inferences", body).status_code == 201, "it is taken in")
     Export.objects.filter(pk=export.pk).update(claimed_until=hence(-1))
     exporting.run(export.pk)
     export.refresh_from_db()

