@@ -4,11 +4,13 @@ from datetime import timedelta
 from threading import Thread
 from typing import Any
 
+import httpx
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from inference_store.client.calls import refusal
 from inference_store.contract.enums import TokenScope
 from inference_store.contract.errors import Refusal
 from inference_store.models import AuditRecord, Membership, Project, RegisteredModel, Token
@@ -29,6 +31,18 @@ def test_a_missing_scope_is_named(cast: Cast, detector: RegisteredModel) -> None
     assert answer.json()["code"] == "insufficient_scope"
     assert "lacks the scope delete" in answer.json()["error"]
     assert 'error="insufficient_scope", scope="delete"' in answer["WWW-Authenticate"]
+
+
+def test_the_sdk_carries_the_reason(cast: Cast, detector: RegisteredModel) -> None:
+    expired = timezone.now() - timedelta(seconds=1)
+    for given, status, code, said in (
+        ({"scopes": ["read"]}, 403, "insufficient_scope", "lacks the scope delete"),
+        ({"expires_at": expired}, 401, "token_expired", "expired on"),
+    ):
+        answer = holding(cast, **given).delete("models/detector/inferences/i-1")
+        error = refusal(httpx.Response(answer.status_code, content=answer.content))
+        assert (error.status, error.code) == (status, code)
+        assert said in str(error)
 
 
 def test_a_scope_is_no_role(cast: Cast, detector: RegisteredModel) -> None:
