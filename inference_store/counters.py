@@ -115,6 +115,11 @@ class Counts:
             ["reason"],
             registry=self.own,
         )
+        self.wrong_tokens = Counter(
+            "inference_store_wrong_tokens",
+            "Calls of the API with a token that nobody holds.",
+            registry=self.own,
+        )
         self.reads = Counter(
             "inference_store_reads",
             "Reads that a replica may serve, by the server that did.",
@@ -159,6 +164,11 @@ def stored(number: int) -> None:
 def blob_failed(reason: str) -> None:
     """The blob store was `away`, `full`, or refused by the `disk`."""
     counts().blob_errors.labels(reason).inc()
+
+
+def wrong_token() -> None:
+    """Somebody called with a token that nobody holds."""
+    counts().wrong_tokens.inc()
 
 
 def read_from(server: str) -> None:

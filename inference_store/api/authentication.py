@@ -5,7 +5,7 @@ from typing import Any, cast
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from inference_store import calling
+from inference_store import calling, counters
 from inference_store.contract.errors import Refusal
 from inference_store.models import User
 from inference_store.services import access, token_throttle, tokens
@@ -32,6 +32,7 @@ class BearerTokenAuthentication(BaseAuthentication):
 
 def wrong_token() -> Refusal:
     """401, and for whoever has sent too many 429."""
+    counters.wrong_token()
     by = calling.current()
     if wait := token_throttle.seconds_to_wait(by.address if by else ""):
         message = f"Too many wrong tokens came from your address: wait {wait} s, and send one that is good."

@@ -10,6 +10,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from inference_store import counters
 from inference_store.client.calls import refusal
 from inference_store.contract.enums import TokenScope
 from inference_store.contract.errors import Refusal
@@ -136,6 +137,18 @@ def test_many_wrong_tokens_from_one_address_are_told_to_wait(cast: Cast, setting
     # A token that has expired is somebody's: it goes on being told so.
     expired = holding(cast, expires_at=timezone.now() - timedelta(seconds=1))
     assert sent(expired, address).status_code == 401
+
+
+def test_they_are_counted(cast: Cast) -> None:
+    def counted() -> float:
+        found = counters.counts().registry().get_sample_value("inference_store_wrong_tokens_total")
+        return found or 0.0
+
+    before = counted()
+    assert cast.alice.get("models").status_code == 200
+    assert counted() == before
+    assert Caller(WRONG).get("models").status_code == 401
+    assert counted() == before + 1
 
 
 def test_addresses_of_one_network_are_one(cast: Cast, settings: Any) -> None:
