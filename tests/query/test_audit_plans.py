@@ -53,12 +53,6 @@ def stocked(django_db_setup, django_db_blocker):
         connection.close()
 
 
-@pytest.fixture
-def _on_stock(stocked, django_db_blocker):
-    with django_db_blocker.unblock():
-        yield
-
-
 FILTERS = [
     ("", 50, "audit_project"),
     ("since=2026-01-20T00:00:00Z&until=2026-01-21T00:00:00Z", 50, "audit_project"),
@@ -74,7 +68,8 @@ FILTERS = [
 ]
 
 
-@pytest.mark.usefixtures("_on_stock")
+@pytest.mark.django_db
+@pytest.mark.usefixtures("stocked")
 @pytest.mark.parametrize(("query", "count", "index"), FILTERS)
 def test_a_page_reads_little_more_than_it_shows(query, count, index):
     def ask(cursor=""):
@@ -93,7 +88,8 @@ def test_a_page_reads_little_more_than_it_shows(query, count, index):
         assert reads.rows < 1_500, (query, reads.rows)
 
 
-@pytest.mark.usefixtures("_on_stock")
+@pytest.mark.django_db
+@pytest.mark.usefixtures("stocked")
 def test_one_inference_among_bulks_is_found_by_an_index():
     with connection.cursor() as cursor:
         first = "select first_id from inference_store_auditedinferences where model_id = 'model-0'"
