@@ -72,6 +72,7 @@ def _row(model: int, key: int, record: Record) -> tuple[Any, ...]:
 @contextmanager
 def _indexes_afterwards(cursor: Any) -> Iterator[None]:
     """Without the indexes that only serve reads; they are made again at the end."""
+    cursor.execute("set statement_timeout = 0")
     cursor.execute(INDEXES, [list(TABLES)])
     indexes = cursor.fetchall()
     for name, _ in indexes:
@@ -82,4 +83,4 @@ def _indexes_afterwards(cursor: Any) -> Iterator[None]:
         cursor.execute("set maintenance_work_mem = '1GB'")
         for _, definition in indexes:
             cursor.execute(definition)
-        cursor.execute("reset maintenance_work_mem")
+        cursor.execute("reset maintenance_work_mem; reset statement_timeout")
