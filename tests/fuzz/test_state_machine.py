@@ -123,12 +123,15 @@ class Machine(RuleBasedStateMachine):
         model = self.at(which)
         self.store(model, self.request_of(model, item))
 
-    @rule(which=WHICH, number=NTH)
-    def create_again(self, which, number):
+    @rule(which=WHICH, number=NTH, softly=booleans(), elsewhere=sampled_from((False, False, True)))
+    def create_again(self, which, number, softly, elsewhere):
+        """What is stored, or what retention has put away, as it was sent: for its own model, or another."""
         model = self.at(which)
-        row = nth(list(model.rows.values()), number)
-        if row is not None:
-            self.store(model, row.request)
+        source = self.models[(which + 2) % len(self.models)] if elsewhere else model
+        known = [each.row for each in source.soft] if softly else list(source.rows.values())
+        row = nth(known, number)
+        if row is not None and row.task == model.task:
+            self.store(model, row.request | {"model_id": model.model_id})
 
     @rule(which=WHICH, item=ITEM, content=integers(0, 3))
     def create_with_input(self, which, item, content):
@@ -390,11 +393,19 @@ class Machine(RuleBasedStateMachine):
         assert told["total_blob_count"] >= told["deleted_blob_count"]
 
     # --- Soft deletion ----------------------------------------------------------------------------------
-    @rule(which=WHICH, ids=one_of(none(), lists(ID, min_size=1, max_size=3, unique=True)), task=booleans())
-    def restore(self, which, ids, task):
+    @rule(
+        which=WHICH,
+        ids=one_of(none(), lists(ID, min_size=1, max_size=3, unique=True)),
+        task=booleans(),
+        taken=MAYBE_NTH,
+    )
+    def restore(self, which, ids, task, taken):
+        """What retention took, perhaps where the id of one was stored anew."""
         model = self.at(which)
         if task and not model.soft:
             self.retention(which, 0)
+        if taken is not None and model.soft:
+            self.store(model, nth(model.soft, taken).row.request)
         task_id = model.soft[-1].task_id if task and model.soft else None
         back, refused = expiry.restore(self.world, model, ids, task_id)
         self.note("restore", bool(back))
