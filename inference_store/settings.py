@@ -168,6 +168,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 60},
     },
     "prune audit": {"task": "inference_store.prune_audit", "schedule": 3600.0, "options": {"expires": 3600}},
+    "remove sessions": {"task": "inference_store.remove_sessions", "schedule": 3600.0},
     "purge deleted": {"task": "inference_store.purge_deleted", "schedule": 3600.0},
 }
 

@@ -15,6 +15,7 @@ from inference_store.services import (
     retention,
     retention_runs,
     sealing,
+    sessions,
     slot_assignment,
     soft_deletion,
     sweeping,
@@ -55,6 +56,11 @@ def purge_deleted() -> int:
 @shared_task(name="inference_store.sweep_blobs")
 def sweep_blobs() -> int:
     return sweeping.sweep_blobs()
+
+
+@shared_task(name="inference_store.remove_sessions")
+def remove_sessions() -> int:
+    return sessions.remove_expired()
 
 
 @shared_task(name="inference_store.heartbeat")

@@ -57,7 +57,7 @@ def test_home_lists_only_what_one_may_see(client, stored):
     client.force_login(make_user("mallory"))
     response = client.get("/")
     assert b"detector" not in response.content
-    assert b"No model has been registered yet" in response.content
+    assert b"You are in no project yet" in response.content
 
 
 def test_logging_in_and_out(client, carol):

@@ -23,6 +23,7 @@ def test_signing_in_and_out(provider, chromium, live_server, settings):  # noqa:
     page.get_by_label("Password").fill("ada at the provider")
     page.get_by_role("button", name="Enter").click()
     page.wait_for_url(f"{live_server.url}/help/")
+    page.locator(".user-menu summary").click()
     page.get_by_role("button", name="Log out").click()
     # By way of the provider, which ends its session and sends back.
     page.wait_for_url(f"{live_server.url}/login/**")

@@ -4,10 +4,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
 
 from inference_store.models import AuditRecord, Identity, Membership, Project, Role, User
-from tests.making import make_project, make_user
+from inference_store.services import sessions
+from tests.making import LONG_AGO, make_project, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -47,6 +49,16 @@ def test_the_request_holds_state_nonce_and_challenge(provider, person):
     assert len(asked["state"]) >= 32 <= len(asked["nonce"])
     assert asked["redirect_uri"] == f"{ada.store}/login/oidc/callback"
     assert "secret" not in str(asked)
+
+
+def test_sessions_that_are_over_are_removed(provider, person):
+    ada, nobody = person("ada"), person("eve")
+    nobody.begin()
+    ada.signs_in()
+    Session.objects.filter(pk=nobody.browser.cookies["sessionid"]).update(expire_date=LONG_AGO)
+    assert sessions.remove_expired() == 1
+    assert sessions.remove_expired() == 0
+    assert ada.is_in
 
 
 def test_a_session_ends_with_its_hours(provider, person, settings):
