@@ -122,6 +122,7 @@ class Deployed:
         self._certify()
         self._collect_static()
         self._configure()
+        self.open_socket()
         self.start_web()
         log = str(self.home / "log/error.log")
         self._begin("nginx", [str(NGINX), "-c", str(self.home / "nginx.conf"), "-e", log])
@@ -135,16 +136,18 @@ class Deployed:
         except httpx.TransportError:
             return False
 
+    def open_socket(self) -> None:
+        """As systemd does, which keeps it open while gunicorn comes and goes."""
+        self.listening = socket.socket(socket.AF_UNIX)
+        self.listening.bind(str(self.home / "run/web.sock"))
+        self.listening.listen(int(unit("inference-store-web.socket")["Backlog"][0]))
+
     def start_web(self) -> None:
-        """gunicorn, with a socket that it is given."""
-        path = self.home / "run/web.sock"
-        path.unlink(missing_ok=True)
-        with socket.socket(socket.AF_UNIX) as listening:
-            listening.bind(str(path))
-            listening.listen(int(unit("inference-store-web.socket")["Backlog"][0]))
-            (command,) = commands("inference-store-web.service")
-            launch = [sys.executable, "-c", AS_SYSTEMD, str(listening.fileno()), *command]
-            self.web = self._begin("web", launch, pass_fds=(listening.fileno(),))
+        """gunicorn, which is given the socket."""
+        (command,) = commands("inference-store-web.service")
+        number = self.listening.fileno()
+        launch = [sys.executable, "-c", AS_SYSTEMD, str(number), *command]
+        self.web = self._begin("web", launch, pass_fds=(number,))
 
     def stop_web(self) -> None:
         self.running.remove(self.web)
@@ -209,6 +212,7 @@ class Deployed:
     def stop(self) -> None:
         for each in reversed(self.running):
             process.stop(each, signal.SIGTERM, 10)
+        self.listening.close()
         shutil.rmtree(self.home, ignore_errors=True)
 
     # --- Asking ---------------------------------------------------------------------------------------------

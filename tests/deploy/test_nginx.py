@@ -4,6 +4,7 @@ import re
 import socket
 import ssl
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -310,14 +311,28 @@ def test_old_tls_is_refused(deployed: Deployed) -> None:
 # --- Faults -------------------------------------------------------------------------------------------------
 def test_requests_wait_while_the_web_server_starts_anew(deployed: Deployed, world: Cast) -> None:
     deployed.stop_web()
-    with deployed.client(world.bob.token, timeout=30) as client:
-        answer = client.get(f"{BASE}/models")
-        assert (answer.status_code, answer.json()["code"]) == (502, "unavailable")
-        assert answer.headers["Retry-After"] == "2"
-        assert client.get("/help/").status_code == 502
+    with deployed.client(world.bob.token, timeout=60) as client, ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(client.get, f"{BASE}/models") for _ in range(4)]
+        assert not any(each.done() for each in waiting)
         deployed.start_web()
-        # It has the socket, and answers once it serves.
-        assert client.get(f"{BASE}/models").status_code == 200
+        assert {each.result().status_code for each in waiting} == {200}
+
+
+def test_nobody_is_there(deployed: Deployed, world: Cast) -> None:
+    path, aside = deployed.home / "run/web.sock", deployed.home / "run/aside"
+    path.rename(aside)
+    try:
+        with deployed.client(world.bob.token) as client:
+            answer = client.get(f"{BASE}/models")
+            # Not 503, which would be sent again whatever it was.
+            assert (answer.status_code, answer.json()["code"]) == (502, "unavailable")
+            assert answer.headers["Retry-After"] == "2"
+            for header, value in STRICT.items():
+                assert answer.headers.get_list(header) == [value]
+            page = client.get("/help/")
+            assert (page.status_code, page.headers["Content-Type"]) == (502, "text/html")
+    finally:
+        aside.rename(path)
 
 
 def test_no_signature_is_in_a_log(

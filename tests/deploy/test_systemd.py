@@ -115,22 +115,20 @@ def test_the_database_is_brought_up_to_date(deployed: Deployed) -> None:
 
 
 def test_backups_are_linked_and_the_oldest_go(deployed: Deployed, world: Cast, tmp_path: Path) -> None:
-    """A backup each night: three nights, two of which are kept."""
+    """A backup each night, two of which are kept; what one that was cut off has left goes."""
     content = b"the input"
     key = make_upload(make_model(), content)
-    earlier = []
-    for day in (1, 2):
-        _back_up(deployed, tmp_path)
-        (made,) = set(tmp_path.iterdir()) - set(earlier)
-        earlier.append(made.rename(tmp_path / f"2026-11-0{day}T023000Z"))
-    unfinished = tmp_path / "2026-11-03T023000Z.unfinished"
+    _back_up(deployed, tmp_path)
+    (made,) = tmp_path.iterdir()
+    made.rename(tmp_path / "2026-11-02T023000Z")
+    (tmp_path / "2026-11-01T023000Z").mkdir()
+    unfinished = tmp_path / "2026-11-01T023001Z.unfinished"
     unfinished.mkdir()
     os.utime(unfinished, (0, 0))
     _back_up(deployed, tmp_path)
-    names = {path.name for path in tmp_path.iterdir()}
-    assert "2026-11-01T023000Z" not in names
-    assert "2026-11-02T023000Z" in names
-    assert len(names) == 2
+    oldest, newest = sorted(path.name for path in tmp_path.iterdir())
+    assert oldest == "2026-11-02T023000Z"
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d{6}Z", newest)
     inputs = list(tmp_path.rglob(key.split("/")[1]))
     assert len(inputs) == 2
     assert inputs[0].samefile(inputs[1])
@@ -142,3 +140,22 @@ def _back_up(deployed: Deployed, place: Path) -> None:
     told = {"BACKUPS": str(place), "BACKUPS_KEPT": "2"}
     done = subprocess.run(command, cwd=ROOT, env=deployed.environment | told, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_example_of_an_environment_names_what_there_is() -> None:
+    text = (ROOT / "deploy/env.example").read_text()
+    named = set(re.findall(r"^#?([A-Z0-9_]+)=", text, re.MULTILINE))
+    settings = (ROOT / "docs/settings.md").read_text()
+    of_units = {"WEB_CONCURRENCY", "WORKER_CONCURRENCY"}
+    assert not [name for name in named - of_units if f"`{name}`" not in settings]
+    assert named >= {"PUBLIC_URL", "DATABASE_URL", "REDIS_URL", "SECRET_KEY", "AUDIT_KEY", *of_units}
+
+
+def test_the_page_names_files_that_are_shipped() -> None:
+    page = (ROOT / "docs/deploy.md").read_text()
+    for path in re.findall(r"`(deploy/[^`]*)`", page):
+        assert list(ROOT.glob(path)), path
+    # One line enables all that runs.
+    for name in UNITS:
+        stem = name.removesuffix(".service") if name.endswith(".service") else name
+        assert stem in page, name

@@ -140,6 +140,7 @@ def test_others_are_served_as_before_for_long(
         time.sleep(15)  # the slow headers have been thrown out once, and are there again
         amid = others.milliseconds(requests, clients=2)
         told = said()
+        assert "'headers'" in told.rpartition("{")[2], f"nobody was thrown out: {told}"
     again = others.milliseconds(requests, clients=2)
     before = p95(quiet + again)
     print(
