@@ -87,6 +87,7 @@ $(VENV)/.for-dev: $(VENV)/.made pyproject.toml requirements.lock
 tools:
 	@$(call from_debian,chromium,chromium,the browser tests)
 	@$(call from_debian,nginx,nginx,the tests of nginx in front)
+	@$(call from_debian,openssl,openssl,the tests of nginx in front)
 	@$(call from_debian,systemd-analyze,systemd,the tests of systemd units)
 
 define from_debian

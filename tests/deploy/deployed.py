@@ -58,8 +58,8 @@ http {{
 
 
 def refuse_without_nginx() -> None:
-    if NGINX is None:
-        message = "there is no nginx (Debian: apt install nginx)"
+    if NGINX is None or shutil.which("openssl") is None:
+        message = "there is no nginx, or no openssl (Debian: apt install nginx openssl)"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
 
 

@@ -285,7 +285,7 @@ def test_a_body_is_no_second_request(deployed: Deployed, world: Cast) -> None:
     assert not [each for each in deployed.answered() if each["path"] == "/smuggled"]
 
 
-def test_old_tls_is_refused(deployed: Deployed) -> None:
+def test_old_tls_is_refused(deployed: Deployed, world: Cast) -> None:
     context = deployed.trust()
     with (
         socket.create_connection(("127.0.0.1", deployed.port), 10) as plain,

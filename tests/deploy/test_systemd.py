@@ -64,7 +64,7 @@ def test_all_services_are_hardened_alike() -> None:
         assert found["EnvironmentFile"] == ["/etc/inference-store/env"]
 
 
-def test_limits_are_the_stores_own(deployed: Deployed, settings: Any) -> None:
+def test_limits_are_the_stores_own(settings: Any) -> None:
     """nginx may not refuse what the store takes, nor spool what it does not."""
     text = (ROOT / "deploy/nginx/inference-store.conf").read_text()
     sizes = re.findall(r"client_max_body_size ([0-9]+)m;", text)
