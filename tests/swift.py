@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -130,8 +131,11 @@ class Swift:
         assert done.returncode in (0, 1), done.stdout + done.stderr
 
     def start(self) -> None:
-        for kind in (*BACKENDS, "proxy"):
+        for kind in BACKENDS:
             self.begin(kind)
+        # While its account server is away, the proxy says that there is no such bucket.
+        wait_until(self.is_listening, "Swift's servers listen")
+        self.begin("proxy")
         wait_until(self.is_up, "Swift is up")
 
     def begin(self, kind: str) -> None:
@@ -150,14 +154,21 @@ class Swift:
         self.begin(kind)
         wait_until(self.is_up, "Swift is up again")
 
-    def is_up(self) -> bool:
+    def is_listening(self) -> bool:
+        """Whether those that were begun take connections."""
         for kind, each in self.running.items():
             assert each.poll() is None, (self.home / f"{kind}.log").read_text()
         try:
-            for port in self.ports.values():
-                socket.create_connection(("127.0.0.1", port), 1).close()
-            return httpx.get(self.endpoint).status_code < 500
+            for kind in self.running:
+                socket.create_connection(("127.0.0.1", self.ports[kind]), 1).close()
         except OSError:
+            return False
+        return True
+
+    def is_up(self) -> bool:
+        try:
+            return self.is_listening() and httpx.get(self.endpoint).status_code < 500
+        except httpx.TransportError:
             return False
 
     def end(self, kind: str) -> None:
@@ -167,8 +178,26 @@ class Swift:
             each.wait()
 
     def stop(self) -> None:
-        for kind in list(self.running):
+        """Kill all of them, the proxy first: no client sees it without those behind it."""
+        for kind in reversed(list(self.running)):
             self.end(kind)
+
+    def make_bucket(self) -> None:
+        """The bucket, unless it is there."""
+        import boto3
+        from botocore.config import Config
+
+        client = boto3.session.Session().client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name=REGION,
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=SECRET_KEY,
+            config=Config(s3={"addressing_style": "path"}),
+        )
+        with suppress(client.exceptions.BucketAlreadyOwnedByYou):
+            client.create_bucket(Bucket=BUCKET)
+        client.close()
 
     def settings(self) -> dict[str, str]:
         """The environment of a store whose blobs live here."""

@@ -16,6 +16,7 @@ FLOORS = [
         "inference_store.counters",
         "inference_store.logs",
         "inference_store.sentry",
+        "inference_store.sessions",
         "inference_store.settings",
         "inference_store.statements",
         "inference_store.postgresql",

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import IO, Any
 from uuid import uuid4
 
-from inference_store.blobs.bucket import answering, bucket, missing_is, translated
+from inference_store.blobs.bucket import Bucket, answering, bucket, missing_is, translated
 from inference_store.blobs.keys import Description, UnavailableError, checked, describe, too_large
 from inference_store.contract.errors import Refusal
 
@@ -72,7 +72,10 @@ def receive(chunks: Iterable[bytes], limit_bytes: int) -> Iterator[Received]:
 
 
 def collect(key: str, limit_bytes: int) -> Description | None:
-    """Move an arrival to its place: the very bytes that were described. None where nothing arrived."""
+    """Move an arrival to its place: the very bytes that were described. None where nothing arrived.
+
+    What is in its place already is described again: whoever moved it was killed before that was written down.
+    """
     kept = bucket()
     source = kept.place(INCOMING + checked(key))
     try:
@@ -89,6 +92,15 @@ def collect(key: str, limit_bytes: int) -> Description | None:
                 ContentType=OCTETS,
             )
             kept.client.delete_object(**source)
+    except Absent:
+        return _moved(kept, key)
+    return describe(io.BytesIO(head), size)
+
+
+def _moved(kept: Bucket, key: str) -> Description | None:
+    try:
+        with answering(), missing_is(Absent()):
+            size, _, head = _looked_at(kept.client, kept.place(key))
     except Absent:
         return None
     return describe(io.BytesIO(head), size)

@@ -21,12 +21,12 @@ from inference_store.services.verification import verify_blobs
 from tests.cast import Cast, request_of
 from tests.faults.test_row_13_presigned_urls import place
 from tests.making import make_user
-from tests.swift import BUCKET, Swift, swift_service  # noqa: F401  (a fixture)
+from tests.swift import BUCKET, Swift
 from tests.workers import wait_until
 
 
 @pytest.fixture(autouse=True)
-def bucket(swift_service: Swift, settings: Any) -> Any:  # noqa: F811
+def bucket(swift_service: Swift, settings: Any) -> Any:
     for name, value in swift_service.settings().items():
         setattr(settings, name, value)
     settings.S3_ADDRESSING = "path"
@@ -253,7 +253,7 @@ def test_drafts_keep_what_was_committed(bucket: Any) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_service_away_and_back(cast: Cast, detector: RegisteredModel, swift_service: Swift) -> None:  # noqa: F811
+def test_the_service_away_and_back(cast: Cast, detector: RegisteredModel, swift_service: Swift) -> None:
     stored(cast, b"the input")
     key, url = place(cast)
     httpx.put(url, content=b"another")

@@ -15,9 +15,9 @@ from tests.embedded.waiting import PATIENCE_SECONDS
 class Up:
     """One run of the command, its output read line by line."""
 
-    def __init__(self, state: Path, port: int) -> None:
+    def __init__(self, state: Path, port: int, **changes: str) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.endswith("_URL")}
-        environment["INFERENCE_STORE_HOME"] = str(state)
+        environment |= changes | {"INFERENCE_STORE_HOME": str(state)}
         self.url = f"http://127.0.0.1:{port}"
         self.output = ""
         self.process = subprocess.Popen(
@@ -37,6 +37,12 @@ class Up:
             if said in line:
                 return
         pytest.fail(f"it ended without saying {said!r}:\n{self.output}")
+
+    def read_on(self) -> None:
+        """Read until it ends."""
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.output += line
 
     def ended(self) -> int:
         self.output += self.process.communicate(timeout=PATIENCE_SECONDS)[0]
