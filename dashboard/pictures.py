@@ -102,15 +102,29 @@ def _picture(
 ) -> Picture:
     if (byte_count or 0) > MOST_BYTES:
         return placeholder()
-    try:
+
+    def make() -> Picture:
         with _open(source) as image:
             if image.width * image.height <= LARGE_PIXELS:
                 return _made(image, box_of(image))
             with _large:
                 return _made(image, box_of(image))
+
+    return _or_placeholder(make)
+
+
+def _or_placeholder(make: Callable[[], Picture]) -> Picture:
+    """The picture; a placeholder where the bytes are none. UnavailableError where it is not their fault:
+    the same bytes may be shown later, and a placeholder is kept for ever."""
+    try:
+        return make()
     except UnavailableError:
         raise
-    except Exception:  # noqa: BLE001  (Pillow's decoders raise anything on hostile bytes)
+    except MemoryError as error:
+        raise UnavailableError("There is no memory for this picture just now.") from error
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:  # Pillow's own have no number
+            raise UnavailableError(f"The bytes can't be read just now: {error}") from error
         return placeholder()
 
 
@@ -122,7 +136,8 @@ def crop_picture(source: BinaryIO, box: Box, byte_count: int | None = None) -> P
     """That part of the picture with a little around it; a placeholder for what can't be shown."""
     if (byte_count or 0) > MOST_BYTES:
         return placeholder()
-    try:
+
+    def make() -> Picture:
         with _open(source) as image:
             part = _part(box, image.width, image.height)
             full = image.width
@@ -135,10 +150,8 @@ def crop_picture(source: BinaryIO, box: Box, byte_count: int | None = None) -> P
                 return _crop(image, part, full)
             with _large:
                 return _crop(image, part, full)
-    except UnavailableError:
-        raise
-    except Exception:  # noqa: BLE001  (Pillow's decoders raise anything on hostile bytes)
-        return placeholder()
+
+    return _or_placeholder(make)
 
 
 def _part(box: Box, width: int, height: int) -> Box:

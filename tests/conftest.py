@@ -3,8 +3,10 @@
 import pytest
 from django.db import connection
 
+# Each of these is started once, for all tests that use it.
+from tests.chromium import chromium  # noqa: F401
 from tests.servers import django_db_modify_db_settings, embedded_postgres, embedded_redis  # noqa: F401
-from tests.swift import swift_service  # noqa: F401  (started once for all tests that use it)
+from tests.swift import swift_service  # noqa: F401
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,12 @@
 
 import errno
 import fcntl
+import logging
 import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedRandom, BufferedReader
 from pathlib import Path
@@ -20,11 +21,14 @@ from inference_store.blobs.keys import (
     Description,
     DraftBusyError,
     DraftLostError,
+    UnavailableError,
     checked,
     describe,
     too_large,
 )
 from inference_store.contract.errors import Refusal
+
+log = logging.getLogger(__name__)
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 DISK = (errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ESTALE, errno.ENODEV)
@@ -44,7 +48,16 @@ def noted() -> Iterator[None]:
 def _path(key: str) -> Path:
     """Where a key's bytes lie."""
     model, name = checked(key).split("/")
-    return Path(settings.BLOB_ROOT, model, name[:2], name)
+    return _within(Path(settings.BLOB_ROOT, model, name[:2], name))
+
+
+def _within(path: Path) -> Path:
+    """The path; UnavailableError where a symbolic link below the root would lead somewhere else."""
+    root = Path(settings.BLOB_ROOT)
+    if os.path.realpath(path) != os.path.join(os.path.realpath(root), path.relative_to(root)):
+        log.error("There is a symbolic link in the blob store, which has none of its own: %s", path)
+        raise UnavailableError("A symbolic link leads out of the blob store.")
+    return path
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +78,15 @@ class Received:
 @contextmanager
 def receive(chunks: Iterable[bytes], limit_bytes: int) -> Iterator[Received]:
     """Take bytes in; Refusal 413 beyond the limit. What is not kept is removed."""
-    incoming = Path(settings.BLOB_ROOT) / "incoming"
+    incoming = _within(Path(settings.BLOB_ROOT) / "incoming")
     path = incoming / uuid4().hex
     try:
-        with noted():
-            incoming.mkdir(parents=True, exist_ok=True)
-            with path.open("xb") as file:
+        with ExitStack() as held:
+            with noted():
+                incoming.mkdir(parents=True, exist_ok=True)
+                file = held.enter_context(path.open("xb"))
+                # Held as long as it is ours, so that whoever sweeps can tell whatever the clocks say.
+                fcntl.flock(file, fcntl.LOCK_EX)
                 size = 0
                 for chunk in chunks:
                     size += len(chunk)
@@ -79,7 +95,7 @@ def receive(chunks: Iterable[bytes], limit_bytes: int) -> Iterator[Received]:
                     file.write(chunk)
                 file.flush()
                 os.fsync(file.fileno())
-        yield Received(path, describe(path, size))
+            yield Received(path, describe(path, size))
     finally:
         path.unlink(missing_ok=True)
 
@@ -89,7 +105,7 @@ def open_blob(key: str) -> BufferedReader:
     try:
         with noted():
             return _path(key).open("rb")
-    except FileNotFoundError:
+    except (FileNotFoundError, UnavailableError):
         raise Refusal.not_found("The bytes of this blob are gone.") from None
 
 
@@ -106,13 +122,14 @@ def size(key: str) -> int | None:
     """The size of the bytes, None where there are none."""
     try:
         return _path(key).stat().st_size
-    except FileNotFoundError:
+    except (FileNotFoundError, UnavailableError):
         return None
 
 
 def remove(key: str) -> None:
     """Remove the bytes; what is gone already is gone."""
-    _path(key).unlink(missing_ok=True)
+    with suppress(UnavailableError):  # what lies elsewhere is not ours to remove
+        _path(key).unlink(missing_ok=True)
 
 
 # --- Drafts -------------------------------------------------------------------------------------------------
@@ -128,7 +145,7 @@ class Draft:
     def __init__(self, name: str, lengths: dict[str, int]) -> None:
         self._directory = _draft(name)
         self._directory.mkdir(parents=True, exist_ok=True)
-        self._lock = (self._directory / "lock").open("ab")
+        self._lock = _within(self._directory / "lock").open("ab")
         self._files: dict[str, BufferedRandom] = {}
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -145,7 +162,7 @@ class Draft:
                 path.unlink()
 
     def _open(self, stream: str, length: int) -> BufferedRandom:
-        path = self._directory / stream
+        path = _within(self._directory / stream)
         if length and (not path.exists() or path.stat().st_size < length):
             raise DraftLostError
         path.touch()
@@ -197,7 +214,7 @@ class Draft:
 
 
 def _draft(name: str) -> Path:
-    return Path(settings.BLOB_ROOT) / "drafts" / str(UUID(name))
+    return _within(Path(settings.BLOB_ROOT) / "drafts" / str(UUID(name)))
 
 
 def _sync_directory(path: Path) -> None:
@@ -210,23 +227,31 @@ def _sync_directory(path: Path) -> None:
 
 def discard_draft(name: str) -> None:
     """Remove a draft; what is gone already is gone."""
-    shutil.rmtree(_draft(name), ignore_errors=True)
+    with suppress(UnavailableError):
+        shutil.rmtree(_draft(name), ignore_errors=True)
 
 
 def drafts() -> list[str]:
     """The names of the drafts that are there."""
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, UnavailableError):
         return sorted(path.name for path in _draft(str(UUID(int=0))).parent.iterdir())
     return []
 
 
 def remove_stale_incoming(older_than_seconds: float) -> int:
-    """Remove what uploads that broke off long ago left behind; how many went."""
+    """Remove what uploads that broke off long ago left behind; how many went.
+
+    One that still goes on is never taken for these: this machine's clock may be a day off.
+    """
     removed = 0
-    with suppress(FileNotFoundError):
-        for path in (Path(settings.BLOB_ROOT) / "incoming").iterdir():
-            with suppress(FileNotFoundError):
-                if path.stat().st_mtime < time.time() - older_than_seconds:
+    with suppress(FileNotFoundError, UnavailableError):
+        for path in _within(Path(settings.BLOB_ROOT) / "incoming").iterdir():
+            with (
+                suppress(FileNotFoundError, UnavailableError, BlockingIOError),
+                _within(path).open("rb") as file,
+            ):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(file.fileno()).st_mtime < time.time() - older_than_seconds:
                     path.unlink()
                     removed += 1
     return removed

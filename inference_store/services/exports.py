@@ -170,10 +170,10 @@ def expire_archives() -> int:
         Export.objects.filter(state=JobState.COMPLETE.value, archive_key__isnull=False)
     )
     gone = _remove_archives(Export.objects.filter(pk__in=kept.filter(gone_at__lte=Now()).values("pk")))
-    for name in blobs.drafts():
-        export = Export.objects.filter(pk=name).first()
-        if export is None or not export.is_active:
-            blobs.discard_draft(name)
+    names = blobs.drafts()
+    at_work = {str(pk) for pk in Export.objects.active().filter(pk__in=names).values_list("pk", flat=True)}
+    for name in set(names) - at_work:
+        blobs.discard_draft(name)
     for export in Export.objects.filter(
         Q(state=JobState.STOPPED.value) | Q(state=JobState.FAILED.value), archive_key__isnull=False
     ):
@@ -184,14 +184,13 @@ def expire_archives() -> int:
 def _remove_archives(exports: QuerySet[Export]) -> int:
     """Rows first, bytes after commit; what fails is left to the sweep."""
     removed = 0
-    kept = exports.exclude(archive_key=None).values_list("pk", "archive_key", "registered_model_id")
-    for pk, key, model_pk in kept:
+    for export in exports.exclude(archive_key=None).select_related("registered_model").defer("plan"):
+        key, model = export.archive_key, export.registered_model
         with transaction.atomic():
-            if Export.objects.filter(pk=pk, archive_key=key).update(archive_key=None):
+            if Export.objects.filter(pk=export.pk, archive_key=key).update(archive_key=None):
                 Blob.objects.filter(key=key).update(doomed_at=Now())
                 transaction.on_commit(partial(remove_blobs, [str(key)]), robust=True)
-                model = RegisteredModel.objects.get(pk=model_pk)
-                audit.record(AuditAction.EXPORT_EXPIRE, model=model, details={"export": str(pk)})
+                audit.record(AuditAction.EXPORT_EXPIRE, model=model, details={"export": str(export.pk)})
                 removed += 1
     return removed
 

@@ -250,31 +250,3 @@ def test_drafts_keep_what_was_committed(bucket: Any) -> None:
     assert paths(bucket) == [key]
     with pytest.raises(blobs.DraftLostError):
         blobs.open_draft(name, first)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_the_service_away_and_back(cast: Cast, detector: RegisteredModel, swift_service: Swift) -> None:
-    stored(cast, b"the input")
-    key, url = place(cast)
-    httpx.put(url, content=b"another")
-    body = request_of(data_storage_key=key) | {"inference_id": "i-2"}
-    export = begun(detector)
-    swift_service.end("proxy")
-    try:
-        answer = cast.bob.post("models/detector/inferences", body)
-        assert answer.status_code == 503
-        assert answer.json()["code"] == "blob_store_unavailable"
-        assert answer["Retry-After"]
-        # What needs no bytes goes on.
-        assert cast.carol.get("models/detector/inferences/i-1?presign=true").status_code == 200
-        exporting.run(export.pk)
-        export.refresh_from_db()
-        assert export.is_active
-    finally:
-        swift_service.start_again("proxy")
-    # It is asked again a moment later.
-    wait_until(lambda: cast.bob.post("models/detector/inferences", body).status_code == 201, "it is taken in")
-    Export.objects.filter(pk=export.pk).update(claimed_until=hence(-1))
-    exporting.run(export.pk)
-    export.refresh_from_db()
-    assert export.state == "complete"

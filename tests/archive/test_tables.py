@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import math
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from inference_store.archive import parquet, table
-from inference_store.archive.csv_table import CsvTable, neutral
+from inference_store.archive.csv_table import CsvTable
 from inference_store.archive.parquet import Parquet
 from inference_store.client.models import Inference
 from inference_store.contract.enums import TaskType
@@ -26,11 +25,6 @@ from inference_store.models import RegisteredModel
 from inference_store.query.whole import WholeInference, whole_inferences
 from tests.archive.driver import box, plan, whole, written
 from tests.making import LONG_AGO, make_model, make_request, store
-
-DANGEROUS = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "\nx", "＝1", "'=1", "''-1", "-"]
-HARMLESS = ["", "a", "'a", "a=1", " =1", "1", '"', 'a "b", c', "a\r\nb", "\u2028", "é😀", ";", "'"]
-TEXTS = DANGEROUS + HARMLESS
-KEYS = ["=cmd", "-k", "a:int", "a", 'q"uote', "comma,", "new\nline"]
 
 
 def unpacked(members: dict[str, bytes], folder: Path) -> Path:
@@ -50,11 +44,6 @@ def rows_of(content: bytes) -> list[dict[str, str]]:
     header, *rows = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
     assert len(set(header)) == len(header)
     return [dict(zip(header, row, strict=True)) for row in rows]
-
-
-def restored(cell: str) -> str:
-    """A cell as it was, by the rule of docs/exports.md."""
-    return cell[1:] if re.match(r"'+[=+\-@\t\r\n＝＋－＠]", cell) else cell
 
 
 # --- From the database to the file, and back ---------------------------------------------------------------
@@ -184,40 +173,7 @@ def test_a_line_of_jsonl_is_an_inference_of_the_client(stored: list[WholeInferen
     assert {"key": "note", "type": "string", "value": "-note"} in first["metadata"]
 
 
-# --- CSV: fault 10 ------------------------------------------------------------------------------------------
-texts = st.text(st.characters(codec="utf-8", exclude_characters="\0")) | st.sampled_from(TEXTS)
-
-
-@given(st.lists(st.tuples(texts, texts), min_size=1, max_size=5), st.lists(texts.filter(bool), unique=True))
-@example([(text, text) for text in TEXTS], KEYS)
-def test_cells_are_neutral_and_come_back(values: list[tuple[str, str]], keys: list[str]) -> None:
-    wholes = [
-        whole(data_source=source, data=data, metadata={"string": dict.fromkeys(keys, source)})
-        for source, data in values
-    ]
-    members, _ = written("csv", wholes)
-    rows = rows_of(members["inferences.csv"])
-    for row in rows:
-        for cell in [*row, *row.values()]:
-            assert not cell.startswith(("=", "+", "-", "@", "\t", "\r")), cell
-    names = [restored(name) for name in rows[0]]
-    assert names[len(table.STANDARD) :] == [f"metadata.{key}" for key in sorted(keys)]
-    for row, (source, data) in zip(rows, values, strict=True):
-        assert restored(row["data_source"]) == source
-        assert restored(row["data"]) == data
-        assert all(restored(row[neutral(name)]) == source for name in names[len(table.STANDARD) :])
-
-
-@pytest.mark.parametrize("text", DANGEROUS)
-def test_what_computes_is_quoted(text: str) -> None:
-    assert neutral(text) == f"'{text}"
-
-
-@pytest.mark.parametrize("text", HARMLESS)
-def test_what_does_not_stays_as_it_is(text: str) -> None:
-    assert neutral(text) == text
-
-
+# --- CSV --------------------------------------------------------------------------------------------------
 @given(st.floats(-90, 90), st.floats(-180, 180), st.integers(-(2**63), 2**63 - 1), st.floats())
 def test_numbers_stay_numbers(latitude: float, longitude: float, count: int, ratio: float) -> None:
     if not math.isfinite(ratio):
@@ -227,14 +183,6 @@ def test_numbers_stay_numbers(latitude: float, longitude: float, count: int, rat
     (row,) = rows_of(members["inferences.csv"])
     assert (float(row["latitude"]), float(row["longitude"])) == (latitude, longitude)
     assert (int(row["metadata.count"]), float(row["metadata.ratio"])) == (count, ratio)
-
-
-def test_nothing_is_neutralised_in_the_others(tmp_path: Path) -> None:
-    wholes = [whole(data_source=text, metadata={"string": {"=k": text}}) for text in DANGEROUS]
-    lines = written("jsonl", wholes)[0]["inferences.jsonl"].splitlines()
-    assert [json.loads(line)["data_source"] for line in lines] == DANGEROUS
-    (part,) = parts(written("parquet", wholes, batch=100)[0])
-    assert part["data_source"].to_pylist() == part["metadata.=k"].to_pylist() == DANGEROUS
 
 
 # --- Columns ------------------------------------------------------------------------------------------------

@@ -1,7 +1,5 @@
 """Real Chromium against the running pages; whatever it complains about fails the test."""
 
-import os
-import shutil
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -9,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.core.signals import request_finished, request_started
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from inference_store.contract.enums import TaskType
 from tests.dashboard.conftest import (  # noqa: F401
@@ -20,24 +18,6 @@ from tests.dashboard.conftest import (  # noqa: F401
     store_seen,
 )
 from tests.making import LONG_AGO, make_model, make_project, make_user
-
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
-# Playwright's loop runs in the test's own thread, which Django takes for an asynchronous context.
-os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        message = "there is no chromium on PATH (Debian: apt install chromium; or set CHROMIUM)"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
-        )
-        yield browser
-        browser.close()
 
 
 class Complaints(list[str]):

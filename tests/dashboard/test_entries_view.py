@@ -11,7 +11,7 @@ from dashboard.overlays import bounds
 from dashboard.pictures import CROP_SIZE, crop_picture, placeholder
 from inference_store.contract.enums import TaskType
 from tests.dashboard.conftest import box, store_seen
-from tests.dashboard.test_thumbnails import HOSTILE
+from tests.faults.test_row_12_pictures_that_explode import HOSTILE
 from tests.making import LONG_AGO, make_model, make_request, make_upload, make_user, store
 
 URL = "/models/detector/?view=rows"

@@ -3,18 +3,16 @@
 A failure names its seed and the fewest conditions that still disagree.
 """
 
-import math
 import random
 
 import pytest
 from django.db import transaction
 
-from inference_store.contract.filters import BaseInferenceFilter, GeolocationFilter, NewGetInferencesRequest
+from inference_store.contract.filters import BaseInferenceFilter, NewGetInferencesRequest
 from inference_store.models import SearchSlot
 from inference_store.models.inference import NUMBER_SLOTS, STRING_SLOTS
 from inference_store.models.search_slot import Unfit
 from inference_store.query import granular, pages
-from inference_store.query.matching import matching
 from inference_store.services import deletion
 from tests import oracle
 from tests.making import make_model, make_request, store
@@ -137,112 +135,6 @@ def test_filters_agree_with_brute_force(seed, with_slots):
     assert FILTERS * 0.15 < hits < FILTERS * 0.95, "the filters are not apt to tell right from wrong"
 
 
-def test_places_agree_with_brute_force():
-    rng = random.Random(4)
-    model = make_model()
-    points = [(random_data.latitude(rng), random_data.longitude(rng)) for _ in range(90)]
-    points += [(90.0, lon) for lon in (-180, 0, 77.7)] + [(-90.0, lon) for lon in (180, 0, 77.7)]
-    points += [(lat, lon) for lat in (0.0, 45.0, -89.5) for lon in (-180.0, 180.0)]
-    requests = [make_request(model, str(number), place=at) for number, at in enumerate(points)]
-    requests.append(make_request(model, "nowhere"))
-    store(model, *requests)
-    judged = 0
-    for turn in range(10_000):
-        if turn % 2:
-            wanted = GeolocationFilter(gps_coordinates_circle=random_data.circle(rng, points))
-        else:
-            wanted = GeolocationFilter(gps_coordinates_rectangle=random_data.rectangle(rng, points))
-        expected, unclear = set(), set()
-        for request in requests:
-            try:
-                if oracle.located(request, wanted):
-                    expected.add(request.inference_id)
-            except oracle.Unclear:
-                unclear.add(request.inference_id)
-        filters = BaseInferenceFilter(location_filter=wanted)
-        found = set(matching(model, filters).values_list("inference_id", flat=True))
-        differ = (found ^ expected) - unclear
-        assert not differ, f"case {turn}: {wanted!r}: {[points[int(each)] for each in differ]}"
-        judged += len(requests) - len(unclear)
-    assert judged > 900_000
-
-
-def at(center, bearing, meters):
-    """The point so far from the center in that direction."""
-    latitude, longitude, reach = (
-        math.radians(center[0]),
-        math.radians(center[1]),
-        meters / oracle.EARTH_RADIUS,
-    )
-    up = math.asin(
-        math.sin(latitude) * math.cos(reach) + math.cos(latitude) * math.sin(reach) * math.cos(bearing)
-    )
-    across = math.atan2(
-        math.sin(bearing) * math.sin(reach) * math.cos(latitude),
-        math.cos(reach) - math.sin(latitude) * math.sin(up),
-    )
-    return math.degrees(up), (math.degrees(longitude + across) + 180) % 360 - 180
-
-
-def test_points_near_the_rim_agree_with_brute_force():
-    """Of circles small enough for plain arithmetic, near poles and the antimeridian too."""
-    rng = random.Random(5)
-    model, circles, points = make_model(), [], []
-    for _ in range(250):
-        center = (rng.choice([rng.uniform(-89, 89), 0.0]), rng.choice([rng.uniform(-180, 180), 179.9]))
-        radius = 10 ** rng.uniform(0, 5.8)
-        circles.append({"center": {"latitude": center[0], "longitude": center[1]}, "radius": radius})
-        for _ in range(12):
-            away = 1 + rng.choice([-1, 1]) * 10 ** rng.uniform(-7, -0.5)
-            points.append(at(center, rng.uniform(0, 2 * math.pi), radius * away))
-    requests = [make_request(model, str(number), place=point) for number, point in enumerate(points)]
-    store(model, *requests)
-    judged = 0
-    for circle in circles:
-        wanted = GeolocationFilter(gps_coordinates_circle=circle)
-        filters = BaseInferenceFilter(location_filter=wanted)
-        found = set(matching(model, filters).values_list("inference_id", flat=True))
-        for number, point in enumerate(points):
-            try:
-                expected = oracle.in_circle(point, wanted.gps_coordinates_circle)
-            except oracle.Unclear:
-                continue
-            judged += 1
-            assert (str(number) in found) == expected, f"{point} in {circle}"
-    assert judged > 700_000
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [((90, 0), (90, 77)), ((-90, -180), (-90, 3)), ((12.5, 180), (12.5, -180)), ((0, -180), (-0.0, 180))],
-)
-def test_two_names_of_one_point_are_no_distance_apart(one, other):
-    model = make_model()
-    store(model, make_request(model, "here", place=other))
-    circle = {"center": {"latitude": one[0], "longitude": one[1]}, "radius": 0}
-    filters = BaseInferenceFilter(location_filter={"gps_coordinates_circle": circle})
-    assert listed(model, filters) == ["here"]
-
-
-@pytest.mark.parametrize("radius", [0, 1e-9, 1, 1e5, 2e6])
-@pytest.mark.parametrize("place", [(1e-200, 0), (0, -1e-200), (5e-324, 5e-324), (1e-170, -1e-131)])
-def test_coordinates_too_small_to_square(place, radius):
-    model = make_model()
-    store(model, make_request(model, "here", place=place))
-    circle = {"center": {"latitude": 0, "longitude": 0}, "radius": radius}
-    filters = BaseInferenceFilter(location_filter={"gps_coordinates_circle": circle})
-    assert listed(model, filters) == ["here"] or radius == 0
-
-
-def test_half_the_circumference_reaches_the_antipode():
-    model = make_model()
-    store(model, make_request(model, "antipode", place=(-12.5, -170)))
-    center = {"latitude": 12.5, "longitude": 10}
-    for radius, ids in [(math.pi * oracle.EARTH_RADIUS + 1, ["antipode"]), (2e7, [])]:
-        circle = {"center": center, "radius": radius}
-        assert listed(model, BaseInferenceFilter(location_filter={"gps_coordinates_circle": circle})) == ids
-
-
 def test_a_filter_with_nothing_set_restricts_nothing():
     model = make_model()
     store(model, make_request(model, "a"), make_request(model, "b", entries=[{"label": "x"}]))
@@ -253,11 +145,3 @@ def test_a_filter_with_nothing_set_restricts_nothing():
         "a",
         "b",
     ]
-
-
-def test_a_hundred_thousand_values_are_answered():
-    model = make_model()
-    store(model, make_request(model, "a", metadata=[("k", "string", "v7")]), make_request(model, "b"))
-    values = "[" + ", ".join(f"v{number}" for number in range(100_000)) + "]"
-    wanted = {"key": "k", "type": "string", "operator": "in", "value": values}
-    assert listed(model, BaseInferenceFilter(metadata_filter=[wanted])) == ["a"]
