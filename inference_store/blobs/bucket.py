@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
+from inference_store import counters
 from inference_store.blobs.keys import UnavailableError
 
 CONNECT_SECONDS, ATTEMPTS = 3, 2
@@ -156,9 +157,12 @@ def translated() -> Iterator[None]:
         yield
     except ClientError as error:
         if code_of(error) in FULL or status_of(error) == 507:
+            counters.blob_failed("full")
             raise OSError(errno.ENOSPC, "The bucket is full") from error
+        counters.blob_failed("away")
         raise UnavailableError(f"The blob store answered {code_of(error)}") from error
     except (BotoCoreError, Boto3Error) as error:
+        counters.blob_failed("away")
         raise UnavailableError(f"The blob store does not answer: {error}") from error
 
 
