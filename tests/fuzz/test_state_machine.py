@@ -397,15 +397,18 @@ class Machine(RuleBasedStateMachine):
         which=WHICH,
         ids=one_of(none(), lists(ID, min_size=1, max_size=3, unique=True)),
         task=booleans(),
-        taken=MAYBE_NTH,
+        taken=one_of(none(), NTH),
+        twice=booleans(),
     )
-    def restore(self, which, ids, task, taken):
-        """What retention took, perhaps where the id of one was stored anew."""
+    def restore(self, which, ids, task, taken, twice):
+        """What retention took, perhaps where the id of one was stored anew, and perhaps taken again."""
         model = self.at(which)
         if task and not model.soft:
             self.retention(which, 0)
         if taken is not None and model.soft:
             self.store(model, nth(model.soft, taken).row.request)
+            if twice:
+                self.retention(which, 0)
         task_id = model.soft[-1].task_id if task and model.soft else None
         back, refused = expiry.restore(self.world, model, ids, task_id)
         self.note("restore", bool(back))
