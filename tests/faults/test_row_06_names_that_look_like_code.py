@@ -121,7 +121,7 @@ def test_statistics_and_keys_take_them_literally(named):
 
 def test_addresses_take_them_literally(named):
     """Those of lists, and of one key that is removed."""
-    for number, name in enumerate(NAMES):
+    for number, name in list(enumerate(NAMES))[::2]:
         for query in ({"label": name}, {"data_source": name}):
             told = named.carol.get(f"{ONE}?{urlencode(query)}").json()["inferences"]
             assert [each["inference_id"] for each in told] == [id_of(number)], query
@@ -130,9 +130,9 @@ def test_addresses_take_them_literally(named):
         assert [each["inference_id"] for each in told.json()["inferences"]] == [id_of(number)], name
         gone = named.bob.delete(f"{ONE}/{id_of(number)}/metadata?key={quote(name, safe='')}")
         assert gone.status_code == 200, name
-    assert set(named.carol.get("models/detector/metadata-keys").json()["counts"]).isdisjoint(
-        set(NAMES) - {f"{name}!" for name in NAMES}
-    )
+    left = set(named.carol.get("models/detector/metadata-keys").json()["counts"])
+    assert left.isdisjoint(set(NAMES[::2]) - {f"{name}!" for name in NAMES})
+    assert left >= set(NAMES[1::2])
 
 
 def test_pages_take_them_literally(named):
