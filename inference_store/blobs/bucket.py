@@ -110,6 +110,7 @@ class Rest:
                 return
             now = time.monotonic()
             if now < self._until:
+                counters.blob_failed("away")
                 raise UnavailableError("The blob store did not answer a moment ago.")
             self._until = now + REST_SECONDS
 
