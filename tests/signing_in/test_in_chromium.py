@@ -5,12 +5,12 @@ from urllib.parse import urlsplit
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from tests.browser.conftest import Complaints, chromium  # noqa: F401
+from tests.browser.conftest import Complaints
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 
-def test_signing_in_and_out(provider, chromium, live_server, settings):  # noqa: F811
+def test_signing_in_and_out(provider, chromium, live_server, settings):
     settings.OIDC_LOGOUT = True
     complaints = Complaints()
     context = chromium.new_context(base_url=live_server.url)
