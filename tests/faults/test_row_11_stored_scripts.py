@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 from django.conf import settings as django_settings
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from playwright.sync_api import Error as BrowserError
 
 from inference_store.models import Inference, Membership, Project, RegisteredModel, Role, SavedView
@@ -105,7 +105,7 @@ def context(chromium: Browser, live_server: Any, world: World) -> Iterator[Brows
 
 def check(page: Page, where: str) -> None:
     """That nothing of what was stored ran or became an element, now and after scripts of the page's own."""
-    page.wait_for_load_state("networkidle")
+    expect(page.locator(".htmx-request")).to_have_count(0)
     assert page.evaluate("window.ran") is False, f"a stored script ran: {where}"
     assert page.locator("[data-canary]").count() == 0, f"what was stored became an element: {where}"
     assert page.evaluate("window.violations || []") == [], where
