@@ -29,6 +29,7 @@ from inference_store.models import (
     User,
     VectorIndex,
 )
+from inference_store.query import neighbours
 from inference_store.services import (
     backups,
     catalogues,
@@ -105,6 +106,7 @@ def upgraded(request, django_db_setup, django_db_blocker, tmp_path_factory):
             wrapper.close()
             wrapper.close_pool()
             wrapper.settings_dict["NAME"] = name
+            neighbours.look_up_again()  # its models have the numbers of others'
 
         with psycopg.connect(**at, autocommit=True) as asking:
             asking.execute(f'drop database if exists "{name}"')
