@@ -34,6 +34,7 @@ FLOORS = [
     ["inference_store.audit_filterset", "inference_store.filtersets", "inference_store.tasks"],
     [
         "inference_store.api",
+        "inference_store.draining",
         "inference_store.probes",
         "inference_store.admin",
         "inference_store.openid",

@@ -98,6 +98,7 @@ def test_keys(open_page, complaints):
     expect(page.locator("[data-item]").nth(1)).to_have_class(re.compile("is-current"))
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("i-58")
+    page.wait_for_load_state()  # its script listens by then
     page.keyboard.press("u")
     expect(page.locator(".count")).to_have_text("60 inferences")
     assert complaints == []

@@ -88,7 +88,7 @@ def test_an_inference_with_its_input_and_a_page(
         link.symlink_to(deployed.home / "nginx.conf")
         linked = f"{model}/{'0' * 32}"
         Blob.objects.filter(key=key).update(key=linked)
-        assert client.get(blobs.presigned_url(linked, "GET")).status_code == 403
+        assert client.get(blobs.presigned_url(linked, "GET")).status_code == 404
         assert client.get(blobs.presigned_url(key, "GET")).status_code == 404
 
 
@@ -333,6 +333,13 @@ def test_nobody_is_there(deployed: Deployed, world: Cast) -> None:
             assert (page.status_code, page.headers["Content-Type"]) == (502, "text/html")
     finally:
         aside.rename(path)
+
+
+def test_a_refused_body_is_answered(deployed: Deployed, world: Cast, detector: RegisteredModel) -> None:
+    """Also where the answer comes before nginx has sent all of it."""
+    url = f"{BASE}/blobs/{make_upload(detector)}?expires=1&signature={'ab' * 32}"
+    with deployed.client() as client:
+        assert {client.put(url, content=bytes(300_000)).status_code for _ in range(40)} == {403}
 
 
 def test_no_signature_is_in_a_log(
