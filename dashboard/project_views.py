@@ -13,10 +13,10 @@ from pydantic import ValidationError
 
 from dashboard.access_forms import ROLE_CHOICES, NewMemberForm, NewProjectForm, RenameForm, RoleForm
 from dashboard.jobs import page_number
-from dashboard.reaching import answered, project_of
+from dashboard.reaching import answered, project_of, user_of
 from inference_store.contract.errors import Refusal
 from inference_store.contract.inferences import NewProjectRequest
-from inference_store.models import Project, Role, User
+from inference_store.models import Project, Role
 from inference_store.query.projects import project_rows
 from inference_store.services import members, registration
 
@@ -35,14 +35,9 @@ def projects(request: HttpRequest) -> HttpResponse:
         "rows": rows[:PAGE_SIZE],
         "page": page,
         "has_more": len(rows) > PAGE_SIZE,
-        "may_create": registration.may_create_projects(_user(request)),
+        "may_create": registration.may_create_projects(user_of(request)),
     }
     return render(request, "dashboard/projects.html", context)
-
-
-def _user(request: HttpRequest) -> User:
-    user: User = request.user  # type: ignore[assignment]  # logged in
-    return user
 
 
 @login_required
@@ -50,14 +45,14 @@ def _user(request: HttpRequest) -> User:
 @never_cache
 def new_project(request: HttpRequest) -> HttpResponse:
     """A form for one, which is its maker's to administer."""
-    if not registration.may_create_projects(_user(request)):
+    if not registration.may_create_projects(user_of(request)):
         raise PermissionDenied("Only staff create projects here.")
     form = NewProjectForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
         given = {name: text for name, text in form.cleaned_data.items() if text}
         try:
             asked = NewProjectRequest.model_validate(given)
-            project = registration.create_project(user=_user(request), request=asked)
+            project = registration.create_project(user=user_of(request), request=asked)
         except ValidationError as error:
             for problem in error.errors(include_url=False, include_context=False, include_input=False):
                 form.add_error(str(problem["loc"][0]), problem["msg"])
@@ -102,7 +97,7 @@ def rename_project(request: HttpRequest, project_id: str) -> HttpResponse:
     if form.is_valid():
         name = form.cleaned_data["name"]
         try:
-            registration.rename_project(user=_user(request), project_id=project_id, name=name)
+            registration.rename_project(user=user_of(request), project_id=project_id, name=name)
         except Refusal as refusal:
             form.refuse(refusal)
         else:
@@ -120,7 +115,7 @@ def add_member(request: HttpRequest, project_id: str) -> HttpResponse:
     if form.is_valid():
         who, role = form.cleaned_data["who"], Role(form.cleaned_data["role"])
         try:
-            held = members.add_member(by=_user(request), project_id=project_id, who=who, role=role)
+            held = members.add_member(by=user_of(request), project_id=project_id, who=who, role=role)
         except Refusal as refusal:
             form.refuse(refusal)
         else:
@@ -141,7 +136,7 @@ def set_role(request: HttpRequest, project_id: str, user_id: int) -> HttpRespons
     role = Role(form.cleaned_data["role"])
 
     def change() -> str:
-        held = members.set_role(by=_user(request), project_id=project_id, user_id=user_id, role=role)
+        held = members.set_role(by=user_of(request), project_id=project_id, user_id=user_id, role=role)
         return f"{held.user} is {held.role} now."
 
     return _changed(request, project_id, change)
@@ -154,7 +149,7 @@ def remove_member(request: HttpRequest, project_id: str, user_id: int) -> HttpRe
     project_of(request, project_id, Role.ADMIN)
 
     def change() -> str:
-        held = members.remove_member(by=_user(request), project_id=project_id, user_id=user_id)
+        held = members.remove_member(by=user_of(request), project_id=project_id, user_id=user_id)
         return f"{held.user} is no member any more."
 
     return _changed(request, project_id, change)

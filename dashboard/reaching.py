@@ -11,7 +11,7 @@ from django_htmx.http import HttpResponseClientRefresh
 from django_htmx.middleware import HtmxDetails
 
 from inference_store.contract.errors import Refusal
-from inference_store.models import Project, RegisteredModel, Role
+from inference_store.models import Project, RegisteredModel, Role, User
 from inference_store.services.access import model_for, project_for
 
 View: TypeAlias = Callable[..., HttpResponse]
@@ -22,6 +22,12 @@ def answered(refusal: Refusal) -> Http404 | PermissionDenied | Refusal:
     if refusal.status == 403:
         return PermissionDenied(refusal.message)
     return Http404() if refusal.status == 404 else refusal
+
+
+def user_of(request: HttpRequest) -> User:
+    """Who looks at a page that asks for a login."""
+    user: User = request.user  # type: ignore[assignment]
+    return user
 
 
 def model_of(request: HttpRequest, model_id: str, role: Role = Role.VIEWER) -> RegisteredModel:

@@ -11,17 +11,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from dashboard.access_forms import NewTokenForm
-from dashboard.reaching import answered
+from dashboard.reaching import answered, user_of
 from inference_store.contract.errors import Refusal
-from inference_store.models import Token, User
+from inference_store.models import Token
 from inference_store.services import tokens as service
 
 ENDS_SOON = timedelta(days=14)
-
-
-def _user(request: HttpRequest) -> User:
-    user: User = request.user  # type: ignore[assignment]  # logged in
-    return user
 
 
 @login_required
@@ -30,7 +25,7 @@ def _user(request: HttpRequest) -> User:
 def tokens(request: HttpRequest) -> HttpResponse:
     """One's own, newest first."""
     now = timezone.now()
-    own = Token.objects.filter(user=_user(request)).select_related("project")
+    own = Token.objects.filter(user=user_of(request)).select_related("project")
     context = {"tokens": own, "now": now, "soon": now + ENDS_SOON, "most": service.MOST_TOKENS}
     return render(request, "dashboard/tokens.html", context)
 
@@ -44,12 +39,12 @@ def new_token(request: HttpRequest) -> HttpResponse:
     No redirect comes in between, for its secret would have to be kept meanwhile; a page that is sent again
     is refused, for its name is taken.
     """
-    form = NewTokenForm(request.POST if request.method == "POST" else None, user=_user(request))
+    form = NewTokenForm(request.POST if request.method == "POST" else None, user=user_of(request))
     if form.is_valid():
         given = form.cleaned_data
         try:
             token, secret = service.create_token(
-                user=_user(request),
+                user=user_of(request),
                 name=given["name"],
                 description=given["description"],
                 scopes=given["scopes"],
@@ -69,7 +64,7 @@ def new_token(request: HttpRequest) -> HttpResponse:
 def revoke_token(request: HttpRequest, token_id: int) -> HttpResponse:
     """What uses it is refused from now on."""
     try:
-        token = service.revoke_token(user=_user(request), token_id=token_id)
+        token = service.revoke_token(user=user_of(request), token_id=token_id)
     except Refusal as refusal:
         raise answered(refusal) from None
     messages.success(request, f"Revoked “{token.name}”: it is good for nothing any more.")
