@@ -5,20 +5,28 @@ binary.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from psycopg import ClientCursor, Cursor
 from psycopg.pq import Format
 
 
-def rows(statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """The rows that the statement gives, with these values in the place of each %s."""
+class _PlannedAnew(Cursor[Any]):
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
+        return super().execute(query, params, **{**options, "prepare": False})
+
+
+def rows(statement: str, values: Sequence[Any], *, anew: bool = False) -> list[tuple[Any, ...]]:
+    """The rows that the statement gives, with these values in the place of each %s.
+
+    `anew`: it is planned for these values, where another plan may be right for others.
+    """
     connection = connections[DEFAULT_DB_ALIAS]
     connection.ensure_connection()
     # A statement that is logged is sent with its values in it, as the ORM's are.
     logged = connection.queries_logged
-    cursor = (ClientCursor if logged else Cursor)(connection.connection)
+    cursor = (ClientCursor if logged else _PlannedAnew if anew else Cursor)(connection.connection)
     cursor.format = Format.TEXT if logged else Format.BINARY
     # Django's wrapper knows this cursor as its own: faults and logged queries look the same.
     with connection._prepare_cursor(cursor) as prepared:  # type: ignore[attr-defined]

@@ -1,6 +1,7 @@
 """Map cells: where the matching inferences of a viewport are, as counts by cell or one by one."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -32,8 +33,9 @@ from inference_store.contract.map_cells import (
     Viewport,
 )
 from inference_store.models import Inference, RegisteredModel
+from inference_store.query.conditions import Condition, all_of, any_of
 from inference_store.query.matching import matching
-from inference_store.query.places import MARGIN_DEGREES, between_latitudes
+from inference_store.query.places import MARGIN_DEGREES, between_latitudes, east_of, west_of
 
 LARGEST_CELL_DEGREES = 90.0
 TINY = 1e-130
@@ -83,20 +85,22 @@ class Grid:
     def holds(self, row: int, column: int) -> bool:
         return row in self.rows and any(column in each for each in self.columns)
 
-    def box(self) -> Q:
+    def box(self) -> Condition:
         """What lies in these cells, and a rim around them that rounding may put there."""
         size = self.size
         south, north = self.rows.start * size, self.rows.stop * size
-        box = between_latitudes(max(south - MARGIN_DEGREES, -90), min(north + MARGIN_DEGREES, 90))
-        if self.has_all_columns:
-            return box
-        inside = Q()
+        latitudes = between_latitudes(max(south - MARGIN_DEGREES, -90), min(north + MARGIN_DEGREES, 90))
+        box = [Condition("r.latitude is not null"), latitudes]
+        if not self.has_all_columns:
+            box.append(any_of(list(self._longitudes())))
+        return all_of(box)
+
+    def _longitudes(self) -> Iterator[Condition]:
         for each in self.columns:
-            west, east = each.start * size - MARGIN_DEGREES, each.stop * size + MARGIN_DEGREES
-            inside |= Q(longitude__gte=west, longitude__lte=east)
-            if each.start * size == -180:
-                inside |= Q(longitude__gte=180 - MARGIN_DEGREES)
-        return box & inside
+            west, east = each.start * self.size - MARGIN_DEGREES, each.stop * self.size + MARGIN_DEGREES
+            yield all_of([east_of(west), west_of(east)])
+            if each.start * self.size == -180:
+                yield east_of(180 - MARGIN_DEGREES)
 
     def cell(self, row: int, column: int, latitude: float, longitude: float, count: int) -> MapCell:
         size = self.size
@@ -141,7 +145,7 @@ def _touched(viewport: Viewport, zoom: int) -> tuple[range, list[range]]:
 def map_cells(model: RegisteredModel, request: NewMapCellsRequest) -> MapCells:
     """Where the matching inferences are. Two queries at most, beyond those that a filter needs."""
     grid = Grid.over(request.viewport, request.zoom)
-    placed = matching(model, request.filters).filter(grid.box(), latitude__isnull=False)
+    placed = matching(model, request.filters).filter(grid.box())
     cells = [grid.cell(*found) for found in _counted(placed, grid) if grid.holds(found[0], found[1])]
     count = sum(cell.count for cell in cells)
     points = _points(placed, grid) if 0 < count <= MOST_POINTS else []
@@ -159,9 +163,7 @@ def sampled_cells(model: RegisteredModel, request: NewMapCellsRequest) -> MapCel
     step = max(STRETCH, math.ceil(span / STRETCHES))
     stretches = [Q(pk__gte=start, pk__lt=start + STRETCH) for start in range(first, first + span, step)]
     grid = Grid.over(request.viewport, request.zoom)
-    placed = matching(model, request.filters).filter(
-        grid.box(), reduce(or_, stretches), latitude__isnull=False
-    )
+    placed = matching(model, request.filters).filter(grid.box(), reduce(or_, stretches))
     cells = [
         grid.cell(row, column, latitude, longitude, round(n * step / STRETCH))
         for row, column, latitude, longitude, n in _counted(placed, grid)

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db.models import Count, DateTimeField, F, Func, Max, Min, QuerySet, Sum, Value
 
-from inference_store.contract.filters import BaseInferenceFilter, DeconstructedInferenceFilter
+from inference_store.contract.filters import BaseInferenceFilter
 from inference_store.models import Catalogue, Entry, RegisteredModel, SearchSlot
 from inference_store.query.facets import MOST_FACETS, labels
 from inference_store.query.matching import entry_condition, matching
@@ -167,9 +167,11 @@ def _texts(rows: QuerySet[Any], field: str, most: int) -> TextCounts:
 
 def entries_under(model: RegisteredModel, filters: BaseInferenceFilter) -> QuerySet[Entry]:
     """The entries that themselves have a label and score that is asked for, of inferences that match."""
-    wanted = filters.deconstructed_inference_filter or DeconstructedInferenceFilter()
+    wanted = entry_condition(filters.deconstructed_inference_filter)
     others = filters.model_copy(update={"deconstructed_inference_filter": None})
-    entries = Entry.objects.live(model).filter(entry_condition(wanted))
+    entries = Entry.objects.live(model)
+    if wanted:
+        entries = entries.filter(wanted)
     # A live entry has an inference, always: where nothing is asked of these they need not be read.
     return entries.filter(inference__in=matching(model, others)) if _asks(others) else entries
 

@@ -4,13 +4,13 @@ from inference_store import statements
 from inference_store.contract.enums import MetadataFilterOperator
 from inference_store.contract.filters import (
     BaseInferenceFilter,
-    DeconstructedInferenceFilter,
     MetadataFilter,
 )
-from inference_store.models import Catalogue, Entry, Inference, RegisteredModel, SearchSlot
+from inference_store.models import Catalogue, Inference, Leftover, RegisteredModel, SearchSlot
 from inference_store.models.catalogue import BUCKETS
 from inference_store.models.search_slot import Unfit, double_of, slot_type
-from inference_store.query.matching import entry_condition, matching
+from inference_store.query.conditions import Condition
+from inference_store.query.matching import ENTRIES, conditions_of, entry_condition, matching, number_of
 from inference_store.query.uses import note_filters
 
 ORDERING = (">", ">=", "<", "<=")
@@ -43,13 +43,13 @@ def count_matching(model: RegisteredModel, filters: BaseInferenceFilter | None) 
         kept = Catalogue.objects.total(model, "data_source", [filters.data_source_filter or ""])
     elif given == ["metadata_filter"] and filters.metadata_filter and len(filters.metadata_filter) == 1:
         kept = _kept_count(model, filters.metadata_filter[0])
-    elif given == ["deconstructed_inference_filter"]:
-        wanted = filters.deconstructed_inference_filter or DeconstructedInferenceFilter()
-        if condition := entry_condition(wanted):
-            # A live entry has an inference, always: these need not be read.
-            entries = Entry.objects.live(model).filter(condition)
-            return entries.order_by().values("inference_id").distinct().count()
-    return matching(model, filters).count() if kept is None else kept
+    if kept is not None:
+        return kept
+    wanted = entry_condition(filters.deconstructed_inference_filter)
+    if given == ["deconstructed_inference_filter"] and wanted:
+        return _by_entries(model, wanted)
+    asked = conditions_of(model, filters)
+    return number_of(model, [*asked.in_order, *asked.others])
 
 
 def count_up_to(
@@ -65,6 +65,16 @@ def count_up_to(
 def count_named(model: RegisteredModel, inference_ids: list[str]) -> int:
     """How many of these there are."""
     return Inference.objects.filter(registered_model=model, inference_id__in=inference_ids).count()
+
+
+def _by_entries(model: RegisteredModel, wanted: Condition) -> int:
+    """Those with an entry like that. A live entry has an inference, always: these need not be read."""
+    gone = f"select unnest(keys) from {Leftover._meta.db_table} where registered_model_id = %s"  # noqa: S608 # nosec B608
+    statement = (
+        f"select count(distinct e.inference_id) from {ENTRIES} e "  # noqa: S608
+        f"where e.registered_model_id = %s and {wanted.text} and e.inference_id not in ({gone})"  # nosec B608
+    )
+    return int(statements.rows(statement, [model.pk, *wanted.values, model.pk], anew=True)[0][0])
 
 
 def _kept_count(model: RegisteredModel, wanted: MetadataFilter) -> int | None:

@@ -2,19 +2,18 @@
 
 from functools import partial
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import QuerySet
 
 from inference_store.contract.filters import (
     DEFAULT_LIMIT,
     BaseInferenceFilter,
-    DeconstructedInferenceFilter,
     NewGetInferencesRequest,
     Pagination,
 )
 from inference_store.contract.inferences import GranularInference, GranularInferencePage
 from inference_store.models import Entry, RegisteredModel
 from inference_store.query.embeddings import refuse_unfit, with_distance
-from inference_store.query.matching import conditions_of, entry_condition, matching
+from inference_store.query.matching import conditions_of, entry_condition, has_entry, matching
 from inference_store.query.order import Order, order_of
 from inference_store.query.page_keys import keys_in_time
 from inference_store.query.rows import Plain, RowsOf, Wanted, bodies, plain_bodies
@@ -68,7 +67,7 @@ def _found_in_time(
         value, (key, _) = order.read(cursor)
         # The inference that the cursor is in may have more.
         position = by_inference.cursor(value, [key + 1 if order.descending else key - 1])
-    has_some = Exists(entries.filter(inference_id=OuterRef("pk")))
+    has_some = has_entry(model, entry_condition(filters.deconstructed_inference_filter))
     keys = keys_in_time(
         model, conditions_of(model, _others(filters)), by_inference, position, slice(0, count + 1), has_some
     )
@@ -84,8 +83,10 @@ def _page(model: RegisteredModel, request: NewGetInferencesRequest, rows_of: Row
     limit, offset = pagination.limit or DEFAULT_LIMIT, pagination.offset or 0
     order = order_of(request, fields=FIELDS, ties=TIES, nullable={"score"})
     filters, cursor = request.filters, pagination.cursor
-    wanted = entry_condition(filters.deconstructed_inference_filter or DeconstructedInferenceFilter())
-    entries: QuerySet[Entry] = Entry.objects.live(model).filter(wanted)
+    wanted = entry_condition(filters.deconstructed_inference_filter)
+    entries: QuerySet[Entry] = Entry.objects.live(model)
+    if wanted:
+        entries = entries.filter(wanted)
     part = slice(offset, offset + limit + 1)
     if order.name == "created_at" and request.embedding_filters is None:
         entries = _found_in_time(model, filters, entries, order, cursor, part.stop)

@@ -1,10 +1,12 @@
-"""The contract's filter as a queryset: the one place where that happens."""
+"""The contract's filter as conditions, and these as a queryset or as a statement: the one place for that."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import QuerySet
 
+from inference_store import statements
 from inference_store.contract.filters import (
     BaseInferenceFilter,
     DeconstructedInferenceFilter,
@@ -13,9 +15,14 @@ from inference_store.contract.filters import (
     parse_instant,
 )
 from inference_store.models import Entry, Inference, RegisteredModel, SearchSlot
-from inference_store.query.metadata_conditions import Condition, Slots, metadata_condition
+from inference_store.query.conditions import Condition, all_of
+from inference_store.query.metadata_conditions import Slots, metadata_condition
 from inference_store.query.places import located
 from inference_store.query.uses import note_filters
+
+TABLE, ENTRIES = Inference._meta.db_table, Entry._meta.db_table
+Stated: TypeAlias = "tuple[str, list[Any]]"
+"""What follows `where` in a statement on inferences as `r`, and its values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +48,20 @@ def matching(model: RegisteredModel, filters: BaseInferenceFilter | None) -> Que
 def narrowed(model: RegisteredModel, conditions: list[Condition]) -> QuerySet[Inference]:
     """The model's inferences for which the conditions hold."""
     queryset: QuerySet[Inference] = Inference.objects.filter(registered_model=model)
-    for condition in conditions:
-        queryset = queryset.filter(condition)
-    return queryset
+    return queryset.filter(all_of(conditions)) if conditions else queryset
+
+
+def stated(model: RegisteredModel, conditions: Sequence[Condition]) -> Stated:
+    """The same as a statement has it."""
+    held = all_of([Condition("r.registered_model_id = %s", model.pk), *conditions])
+    return held.text, list(held.values)
+
+
+def number_of(model: RegisteredModel, conditions: Sequence[Condition]) -> int:
+    """How many of the model's inferences these conditions hold for."""
+    condition, values = stated(model, conditions)
+    statement = f"select count(*) from {TABLE} r where {condition}"  # noqa: S608 # nosec B608
+    return int(statements.rows(statement, values, anew=True)[0][0])
 
 
 def conditions_of(model: RegisteredModel, filters: BaseInferenceFilter | None) -> Conditions:
@@ -51,11 +69,11 @@ def conditions_of(model: RegisteredModel, filters: BaseInferenceFilter | None) -
     in_order: list[Condition] = []
     others: list[Condition] = []
     if filters.time_window_filter is not None:
-        in_order.append(_time_condition(filters.time_window_filter))
+        in_order += _time_conditions(filters.time_window_filter)
     if filters.data_source_filter is not None:
-        in_order.append(Q(data_source=filters.data_source_filter))
+        in_order.append(Condition("r.data_source = %s", filters.data_source_filter))
     if filters.inference_action_filter is not None:
-        others.append(Q(action=filters.inference_action_filter))
+        others.append(Condition("r.action = %s", filters.inference_action_filter))
     if filters.data_hash_filter is not None:
         others.append(_hash_condition(filters.data_hash_filter))
     if filters.metadata_filter:
@@ -67,12 +85,8 @@ def conditions_of(model: RegisteredModel, filters: BaseInferenceFilter | None) -
             (in_order if ordered else others).append(metadata_condition(each, slots))
     if filters.location_filter is not None:
         others.append(located(filters.location_filter))
-    if filters.deconstructed_inference_filter is not None:
-        wanted = entry_condition(filters.deconstructed_inference_filter)
-        if wanted:
-            # The model is repeated for the index that begins with it.
-            entries = Entry.objects.filter(wanted, registered_model=model, inference_id=OuterRef("pk"))
-            others.append(Exists(entries))
+    if wanted := entry_condition(filters.deconstructed_inference_filter):
+        others.append(has_entry(model, wanted))
     return Conditions(in_order, others, is_rare=filters.data_hash_filter is not None)
 
 
@@ -81,30 +95,41 @@ def _is_one_string(wanted: MetadataFilter, slots: Slots) -> bool:
     return is_text and wanted.operator == "=" and (str(wanted.type), wanted.key) in slots
 
 
-def _hash_condition(text: str) -> Q:
+def _hash_condition(text: str) -> Condition:
     try:
         digest = bytes.fromhex(text) if len(text) == 64 and text.isalnum() else None
     except ValueError:
         digest = None
-    return Q(data_hash=digest) if digest else Q(pk__in=[])
+    return Condition("r.data_hash = %s", digest) if digest else Condition("false")
 
 
-def _time_condition(window: TimeWindowFilter) -> Q:
-    condition = Q()
+def _time_conditions(window: TimeWindowFilter) -> list[Condition]:
+    conditions = []
     if window.start is not None:
-        condition &= Q(created_at__gte=parse_instant(window.start))
+        conditions.append(Condition("r.created_at >= %s", parse_instant(window.start)))
     if window.end is not None:
-        condition &= Q(created_at__lte=parse_instant(window.end))
+        conditions.append(Condition("r.created_at <= %s", parse_instant(window.end)))
+    return conditions
+
+
+def entry_condition(wanted: DeconstructedInferenceFilter | None) -> Condition | None:
+    """What one entry must satisfy; None where nothing is asked of it."""
+    asked = []
+    if wanted and wanted.labels is not None:
+        asked.append(Condition("e.label = any(%s::text[])", wanted.labels, of="e"))
+    if wanted and wanted.minimum_score is not None:
+        asked.append(Condition("e.score >= %s::float8", wanted.minimum_score, of="e"))
+    if wanted and wanted.maximum_score is not None:
+        asked.append(Condition("e.score <= %s::float8", wanted.maximum_score, of="e"))
+    return all_of(asked) if asked else None
+
+
+def has_entry(model: RegisteredModel, wanted: Condition | None) -> Condition:
+    """That an inference has an entry like that, or any."""
+    asked, values = (f" and {wanted.text}", wanted.values) if wanted else ("", ())
+    # The model is repeated for the index that begins with it.
+    entries = f"select from {ENTRIES} e where e.registered_model_id = %s and e.inference_id = r.id{asked}"  # nosec B608
+    condition = Condition(f"exists ({entries})", model.pk, *values)
+    # This keeps it from being a join, for which entries of all inferences would be read first.
+    condition.row_by_row = f"exists ({entries} offset 0)"
     return condition
-
-
-def entry_condition(wanted: DeconstructedInferenceFilter) -> Q:
-    """What one entry must satisfy; an empty Q where nothing is asked of it."""
-    asked: dict[str, Any] = {}
-    if wanted.labels is not None:
-        asked["label__in"] = wanted.labels
-    if wanted.minimum_score is not None:
-        asked["score__gte"] = wanted.minimum_score
-    if wanted.maximum_score is not None:
-        asked["score__lte"] = wanted.maximum_score
-    return Q(**asked)

@@ -14,15 +14,16 @@ from threading import local
 
 import numpy as np
 from django.db import connection
-from django.db.models import QuerySet
 
+from inference_store import statements
 from inference_store.contract.enums import EmbeddingDistanceMetric
 from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import DEFAULT_LIMIT, EmbeddingFilter, NewGetInferencesRequest
-from inference_store.models import Inference, Leftover, RegisteredModel, VectorIndex
+from inference_store.models import Leftover, RegisteredModel, VectorIndex
 from inference_store.models.vector_index import COSINE, EMBEDDINGS, UNITS, indexable
+from inference_store.query.conditions import Condition
 from inference_store.query.embeddings import refuse_unfit, spelled
-from inference_store.query.matching import matching
+from inference_store.query.matching import TABLE, conditions_of, stated
 from inference_store.query.order import Order
 
 MOST_NEIGHBOURS = 1_000
@@ -170,21 +171,20 @@ class _Search:
 
     def nearest(self, count: int) -> Found | None:
         """So many of the matching, fewer only where there are fewer; None where it takes an exact search."""
-        queryset = None
-        filtered = self.filters and self.filters.model_dump(exclude_none=True)
+        conditions = None
+        asked = conditions_of(self.model, self.filters)
         # What a large deletion left behind is still in the indexes, and matches nothing.
-        if filtered or Leftover.objects.exist(self.model):
-            queryset = matching(self.model, self.filters)
-            found = self._among_few(queryset, count)
+        if asked.in_order or asked.others or Leftover.objects.exist(self.model):
+            conditions = [*asked.in_order, *asked.others]
+            found = self._among_few(conditions, count)
             if found is not None:
                 return found
-        needed = count * MARGIN * (1 if queryset is None else MARGIN_OF_FILTERS)
+        needed = count * MARGIN * (1 if conditions is None else MARGIN_OF_FILTERS)
         while depth := _depth_for(needed):
             found, horizon = self._by_index(depth)
             spread = True
-            if queryset is not None:
-                near = queryset.filter(pk__in=[key for _, key in found])
-                passing = set(near.values_list("pk", flat=True))
+            if conditions is not None:
+                passing = self._passing([key for _, key in found], conditions)
                 spread = _spread([rank for rank, (_, key) in enumerate(found) if key in passing], count)
                 found = [each for each in found if each[1] in passing]
             certain = self._certain(found, horizon)
@@ -198,7 +198,12 @@ class _Search:
         """What is nearer than anything that was held back."""
         return [each for each in found if each[0] + ROUNDING.get(self.metric, 0) < horizon]
 
-    def _among_few(self, queryset: QuerySet[Inference], count: int) -> Found | None:
+    def _passing(self, keys: list[int], conditions: list[Condition]) -> set[int]:
+        condition, values = stated(self.model, [Condition("r.id = any(%s::bigint[])", keys), *conditions])
+        statement = f"select r.id from {TABLE} r where {condition}"  # noqa: S608 # nosec B608
+        return {key for (key,) in statements.rows(statement, values, anew=True)}
+
+    def _among_few(self, conditions: list[Condition], count: int) -> Found | None:
         """Of these inferences, where they are few; None if they are more.
 
         Of cosines only so many are computed as must be: those that halves put first, and more where halves
@@ -207,7 +212,7 @@ class _Search:
         few = int(FEW_PER_ROOT[self.metric] * math.sqrt(self.rows))
         depth = _depth_for(count * MARGIN) if self.metric is COSINE else None
         while True:
-            total, found = self._read_few(queryset, few, depth, count)
+            total, found = self._read_few(conditions, few, depth, count)
             if total > few:
                 return None
             units = [distance for distance, key in found if key <= self.chain[-1].watermark]
@@ -219,11 +224,12 @@ class _Search:
             depth = None
 
     def _read_few(
-        self, queryset: QuerySet[Inference], few: int, depth: int | None, count: int
+        self, conditions: list[Condition], few: int, depth: int | None, count: int
     ) -> tuple[int, Found]:
         """How many they are, and the exact distances: of those that halves put first and of all newer ones;
         without a depth, of the nearest."""
-        keys, parameters = queryset.values_list("pk")[: few + 1].query.sql_with_params()
+        condition, values = stated(self.model, conditions)
+        keys = f"select r.id from {TABLE} r where {condition} limit {few + 1}"  # noqa: S608 # nosec B608
         of_few, watermark = "inference_id = any((select ids from few)::bigint[])", self.chain[-1].watermark
         among, near, limit = of_few, "", f"limit {count}"
         if depth is not None:
@@ -243,21 +249,19 @@ class _Search:
             select n, distance, inference_id from counted left join lateral (
                 {exact_distances(self.metric, among)} {limit}
             ) found on true"""  # noqa: S608 # nosec B608
-        with connection.cursor() as cursor:
-            cursor.execute(statement, parameters)
-            rows = cursor.fetchall()
+        rows = statements.rows(statement, values, anew=True)
         return rows[0][0], sorted((distance, key) for _, distance, key in rows if key is not None)
 
     def _by_index(self, depth: int) -> tuple[Found, float]:
         """The nearest of each index and of the rest, and how far nothing that was held back can be."""
-        statements = ["set local enable_sort = off"]
+        queries = ["set local enable_sort = off"]
         for index in self.chain:
-            statements.append(f"set local ivfflat.probes = {max(1, index.probes_for(depth))}")
-            statements.append(f"{self.asking} {exact_distances(self.metric, near(index, self.model, depth))}")
-        statements.append("set local enable_sort to default")
+            queries.append(f"set local ivfflat.probes = {max(1, index.probes_for(depth))}")
+            queries.append(f"{self.asking} {exact_distances(self.metric, near(index, self.model, depth))}")
+        queries.append("set local enable_sort to default")
         newer = f"registered_model_id = {self.model.pk} and inference_id > {self.chain[-1].watermark}"
-        statements.append(f"{self.asking} {exact_distances(self.metric, newer)} limit {depth}")
-        answers = _answers(statements)
+        queries.append(f"{self.asking} {exact_distances(self.metric, newer)} limit {depth}")
+        answers = _answers(queries)
         horizon, found = math.inf, []
         for number, rows in enumerate(answers):
             if any(math.isnan(distance) for distance, _ in rows):  # infinities of either sign were added
@@ -286,11 +290,11 @@ def _depth_for(needed: float) -> int | None:
     return next((depth for depth in DEPTHS if depth >= needed), None)
 
 
-def _answers(statements: list[str]) -> list[Found]:
+def _answers(queries: list[str]) -> list[Found]:
     """The rows of each query among these. In one go: a transaction of their own, if there is none."""
     answers = []
     with connection.cursor() as cursor:
-        cursor.execute("; ".join(statements))
+        cursor.execute("; ".join(queries))
         while True:
             if cursor.description is not None:
                 answers.append(cursor.fetchall())

@@ -5,19 +5,13 @@ Where it is not, what matches is collected by the filter's own index and sorted.
 short walk has filled the page or has not; the planner's estimates mix all models, and are not asked.
 """
 
-from collections.abc import Iterator
-from datetime import timedelta
+from operator import itemgetter
 from typing import Any
 
-from django.db.models import F, QuerySet, Value
-from django.db.models.expressions import CombinedExpression
-from django.db.models.lookups import Exact
-from django.db.models.sql.datastructures import BaseTable
-from django.db.models.sql.query import Query
-
-from inference_store.models import Inference, RegisteredModel
-from inference_store.query.matching import Conditions, narrowed
-from inference_store.query.metadata_conditions import Condition
+from inference_store import statements
+from inference_store.models import RegisteredModel
+from inference_store.query.conditions import Condition
+from inference_store.query.matching import TABLE, Conditions, stated
 from inference_store.query.order import Order
 from inference_store.query.rows import Wanted
 
@@ -25,9 +19,15 @@ WALKED = 2_000
 """Rows tried at least before what matches is collected; for each row up to the page's end; and at most."""
 WALKED_A_ROW = 20
 MOST_WALKED = 20_000
+MOST_FURTHER, MARGIN = 4, 1.3
+"""How many times as far a second walk may go, and how many times as far as it seems to take."""
 
 Keys = list[tuple[Any, ...]]
-COMPARED = {"": "=", "gte": ">=", "lte": "<="}
+# One that no index is in: all that match are collected first, and sorted.
+UNINDEXED = "r.created_at + interval '0'"
+
+
+_place = itemgetter(1, 0)
 
 
 def keys_in_time(
@@ -40,75 +40,86 @@ def keys_in_time(
 ) -> Keys:
     """(id, created_at) of that part of what comes after the cursor's position, in order; of what `also`
     satisfies these conditions."""
-    others = [*asked.others, *also]
-
-    def after(queryset: QuerySet[Inference]) -> QuerySet[Inference]:
-        return queryset if position is None else order.after(queryset, position)
-
+    ahead, others = [*asked.in_order, *_after(order, position)], [*asked.others, *also]
     if not asked.is_rare:
-        walked = min(max(WALKED, WALKED_A_ROW * part.stop), MOST_WALKED)
-        ahead = order.apply(after(narrowed(model, asked.in_order)))
-        found = _keys(order.apply(_among(ahead[:walked], narrowed(model, others))), part)
-        if len(found) == part.stop - part.start or not ahead[walked : walked + 1].exists():
+        found = _walked(model, ahead, others, order, part)
+        if found is not None:
             return found
-    every = after(narrowed(model, [*asked.in_order, *others]))
-    return _keys(_sorted(every, order), part)
+    condition, values = stated(model, [*ahead, *others])
+    return _keys(f"{TABLE} r", condition, values, _ordering(order, UNINDEXED), part)
 
 
 def rows_in_time(
     model: RegisteredModel, asked: Conditions, order: Order, position: str | None, part: slice
 ) -> Wanted:
     """The same as rows along an index, where there is nothing to try: one statement, planned once for all."""
-    texts, values = ["r.registered_model_id = %s"], [model.pk]
-    for condition in asked.in_order:
-        for column, operator, value in _comparisons(condition):
-            texts.append(f"r.{column} {operator} %s")
-            values.append(value)
-    if position is not None:
-        moment, (key,) = order.read(position)
-        texts.append(f"(r.created_at, r.id) {'<' if order.descending else '>'} (%s, %s)")
-        values += [moment, key]
+    condition, values = stated(model, [*asked.in_order, *_after(order, position)])
+    return Wanted(condition, values, _ordering(order), part.stop - part.start, part.start)
+
+
+def _ordering(order: Order, moment: str = "r.created_at") -> str:
     way = "desc" if order.descending else "asc"
-    limit = part.stop - part.start
-    return Wanted(" and ".join(texts), values, f"r.created_at {way}, r.id {way}", limit, part.start)
+    return f"{moment} {way}, r.id {way}"
 
 
-def _comparisons(condition: Any) -> Iterator[tuple[str, str, Any]]:
-    """(column, operator, value) of a condition that an index is in order of: see `conditions_of`."""
-    if isinstance(condition, Exact):
-        yield condition.lhs.name, "=", condition.rhs.value
-    else:
-        for name, value in condition.children:
-            column, _, lookup = name.partition("__")
-            yield column, COMPARED[lookup], value
+def _after(order: Order, position: str | None) -> list[Condition]:
+    if position is None:
+        return []
+    moment, (key,) = order.read(position)
+    return [_beyond(order, moment, key)]
 
 
-def _keys(queryset: QuerySet[Inference], part: slice) -> Keys:
-    return list(queryset.values_list("id", "created_at")[part])
+def _beyond(order: Order, moment: Any, key: int) -> Condition:
+    return Condition(f"(r.created_at, r.id) {'<' if order.descending else '>'} (%s, %s)", moment, key)
 
 
-def _among(rows: QuerySet[Inference], queryset: QuerySet[Inference]) -> QuerySet[Inference]:
-    """Those of these rows, and no others are read."""
-    found = queryset.all()
-    alias = str(found.query.get_initial_alias())
-    found.query.alias_map[alias] = _Rows(alias, rows.query)
-    return found
+def _walked(
+    model: RegisteredModel, ahead: list[Condition], others: list[Condition], order: Order, part: slice
+) -> Keys | None:
+    """The keys, found by trying one row after the other; None where that takes too long."""
+    steps = min(max(WALKED, WALKED_A_ROW * part.stop), MOST_WALKED)
+    found, more = _tried(model, ahead, others, order, steps, part.stop)
+    missing = part.stop - len(found)
+    if missing and more:
+        # As dense as so far, or nearly: then a little further is nearer than all that match.
+        further = int(MARGIN * steps * (missing + 1) / max(len(found), 1))
+        if further > min(MOST_FURTHER * steps, MOST_WALKED):
+            return None
+        key, moment = found[-1]
+        ahead = [*ahead, _beyond(order, moment, key)]
+        rest, more = _tried(model, ahead, others, order, further, missing)
+        if len(rest) < missing and more:
+            return None
+        found += rest
+    return found[part]
 
 
-class _Rows(BaseTable):
-    """In a FROM clause: the rows of a query with a limit, under the name of their table."""
+def _tried(
+    model: RegisteredModel,
+    ahead: list[Condition],
+    others: list[Condition],
+    order: Order,
+    steps: int,
+    count: int,
+) -> tuple[Keys, bool]:
+    """Of the next so many rows along an index the first that match, and where these are fewer than that,
+    whether there are more rows. One statement, so that both speak of one moment."""
+    condition, values = stated(model, ahead)
+    next_rows = f"from {TABLE} r where {condition} order by {_ordering(order)}"
+    tried = " and ".join(f"({each.row_by_row})" for each in others)
+    statement = (
+        f"(select r.id, r.created_at from (select * {next_rows} limit {steps}) r "  # noqa: S608
+        f"where {tried} order by {_ordering(order)} limit {count}) union all "
+        f"(select null, r.created_at {next_rows} limit 1 offset {steps}) limit {count}"  # nosec B608
+    )
+    of_others = [value for each in others for value in each.values]
+    found = statements.rows(statement, [*values, *of_others, *values], anew=True)
+    keys = [each for each in found if each[0] is not None]
+    keys.sort(key=_place, reverse=order.descending)  # no one promises an order of what is united
+    return keys, len(keys) < len(found)
 
-    def __init__(self, alias: str, rows: Query) -> None:
-        super().__init__(Inference._meta.db_table, alias)
-        self.rows = rows
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
-        sql, params = self.rows.get_compiler(connection=connection).as_sql()
-        return f"({sql}) {compiler.quote_name_unless_alias(self.table_alias)}", params
-
-
-def _sorted(queryset: QuerySet[Inference], order: Order) -> QuerySet[Inference]:
-    """In order, but by a value that no index is in the order of: all that match are collected first."""
-    time = CombinedExpression(F("created_at"), "+", Value(timedelta(0)))
-    way = CombinedExpression.desc if order.descending else CombinedExpression.asc
-    return queryset.order_by(way(time), "-id" if order.descending else "id")
+def _keys(source: str, condition: str, values: list[Any], ordering: str, part: slice) -> Keys:
+    limit = f"limit {part.stop - part.start} offset {part.start}"
+    statement = f"select r.id, r.created_at from {source} where {condition} order by {ordering} {limit}"  # noqa: S608 # nosec B608
+    return statements.rows(statement, values, anew=True)

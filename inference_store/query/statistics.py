@@ -3,8 +3,9 @@
 import math
 from typing import Any
 
-from django.db.models import Count, F, Func, IntegerField, Max, Min, QuerySet, Value
+from django.db.models import Count, Func, IntegerField, QuerySet
 
+from inference_store import statements
 from inference_store.contract.enums import MetadataStatisticsType
 from inference_store.contract.errors import Refusal
 from inference_store.contract.metadata import (
@@ -15,8 +16,9 @@ from inference_store.contract.metadata import (
     NewGetMetadataStatisticsRequest,
 )
 from inference_store.models import Catalogue, MetadataKey, RegisteredModel, SearchSlot
-from inference_store.query.matching import matching
-from inference_store.query.metadata_conditions import AsFloat, value_of
+from inference_store.query.conditions import Condition, Written
+from inference_store.query.matching import TABLE, conditions_of, matching, stated
+from inference_store.query.metadata_conditions import value_of
 from inference_store.query.uses import note_use
 
 MOST_VALUES = 1_000
@@ -42,7 +44,6 @@ def metadata_statistics(
     model: RegisteredModel, request: NewGetMetadataStatisticsRequest
 ) -> MetadataStatistics:
     """The distribution of one key under the filters. Four queries at most."""
-    found: QuerySet[Any] = matching(model, request.filters)
     note_use(model, str(request.type), request.key)
     slots = SearchSlot.objects.searched(model)
     is_text = request.type == MetadataStatisticsType.STRING.value
@@ -51,11 +52,11 @@ def metadata_statistics(
         kept = Catalogue.objects.values_of(model, slot)
         if kept is not None:
             return _frequencies(kept, sum(n for _, n in kept))
-    valued = found.annotate(value=value_of(str(request.type), request.key, slots))
-    queryset = valued.filter(value__isnull=False)
+    value = value_of(str(request.type), request.key, slots)
     if is_text:
-        return _by_value(queryset)
-    return _histogram(queryset, request)
+        return _by_value(matching(model, request.filters).annotate(value=value).filter(value__isnull=False))
+    asked = conditions_of(model, request.filters)
+    return _histogram(_Values(model, [*asked.in_order, *asked.others], value), request)
 
 
 def _by_value(queryset: QuerySet[Any]) -> MetadataStatistics:
@@ -71,22 +72,60 @@ def _frequencies(found: list[tuple[str, int]], count: int) -> MetadataStatistics
     )
 
 
-def _histogram(queryset: QuerySet[Any], request: NewGetMetadataStatisticsRequest) -> MetadataStatistics:
-    # Without a count beside them, a slot's index gives these two from its ends.
-    seen = queryset.aggregate(low=Min("value"), high=Max("value"))
-    if seen["low"] is None:
+class _Values:
+    """The numbers of a key that the inferences have for which the conditions hold."""
+
+    def __init__(self, model: RegisteredModel, conditions: list[Condition], value: Written) -> None:
+        self.value = value
+        held = Condition(f"{value.text} is not null", *value.values)
+        self.condition, self.values = stated(model, [*conditions, held])
+
+    def ends(self) -> tuple[Any, Any]:
+        """The least and the greatest: without a count beside them, a slot's index gives these."""
+        text = self.value.text
+        statement = f"select min({text}), max({text}) from {TABLE} r where {self.condition}"  # noqa: S608 # nosec B608
+        low, high = statements.rows(statement, [*self.value.values * 2, *self.values], anew=True)[0]
+        return low, high
+
+    def count(self) -> int:
+        statement = f"select count(*) from {TABLE} r where {self.condition}"  # noqa: S608 # nosec B608
+        return int(statements.rows(statement, self.values, anew=True)[0][0])
+
+    def counts(self, edges: list[float], *, from_least: bool) -> list[int]:
+        """How many are in each bin; the last holds its end too. `from_least`: the first edge is the least
+        value, which need not be compared with. What is below it has bin 0, which is none of ours."""
+        # As float8, as the edges are: 2**53 + 1 is not above a maximum that reads 2.0**53.
+        number, of_number = f"({self.value.text})::float8", self.value.values
+        starts = edges[:-1] or edges
+        inside, bounds = f"{number} <= %s::float8", [*of_number, edges[-1]]
+        if not from_least:
+            inside, bounds = f"{inside} and {number} >= %s::float8", [*bounds, *of_number, edges[0]]
+        statement = (
+            f"select width_bucket({number}, %s::float8[]), count(*) from {TABLE} r "  # noqa: S608
+            f"where {self.condition} and {inside} group by 1"  # nosec B608
+        )
+        rows = statements.rows(statement, [*of_number, starts, *self.values, *bounds], anew=True)
+        counts = dict(rows)
+        return [counts.get(position + 1, 0) for position in range(len(starts))]
+
+
+def _histogram(numbers: _Values, request: NewGetMetadataStatisticsRequest) -> MetadataStatistics:
+    least, greatest = numbers.ends()
+    if least is None:
         return MetadataStatistics(count=0, distribution={})
     low, high = request.distribution_minimum_value, request.distribution_maximum_value
-    low = float(seen["low"]) if low is None else low
-    high = float(seen["high"]) if high is None else high
-    edges = bin_edges(low, high, request.distribution_bin_count, request.distribution_bin_width)
-    bounds = (request.distribution_minimum_value, request.distribution_maximum_value)
-    distribution = _distribution(queryset, edges, from_least=bounds[0] is None) if edges else {}
+    edges = bin_edges(
+        float(least) if low is None else low,
+        float(greatest) if high is None else high,
+        request.distribution_bin_count,
+        request.distribution_bin_width,
+    )
+    counts = numbers.counts(edges, from_least=low is None) if edges else []
     return MetadataStatistics(
-        count=sum(distribution.values()) if bounds == (None, None) else queryset.count(),
-        min=seen["low"],
-        max=seen["high"],
-        distribution=distribution,
+        count=sum(counts) if low is None and high is None else numbers.count(),
+        min=least,
+        max=greatest,
+        distribution=_spelled(edges, counts),
     )
 
 
@@ -117,20 +156,11 @@ def bin_edges(low: float, high: float, count: int | None, width: float | None) -
     return [*inner, high]
 
 
-def _distribution(queryset: QuerySet[Any], edges: list[float], *, from_least: bool) -> dict[str, int]:
-    """`from_least`: the first edge is the least value, which need not be compared with. What is below it
-    has bin 0, which is none of ours."""
-    low, high = edges[0], edges[-1]
-    # As float8, as the edges are: 2**53 + 1 is not above a maximum that reads 2.0**53.
-    inside = queryset.annotate(number=AsFloat(F("value"))).filter(number__lte=high)
-    inside = inside if from_least else inside.filter(number__gte=low)
-    starts = edges[:-1] or edges
-    rows: Any = inside.annotate(bin=Bin(F("number"), Value(starts))).values_list("bin").annotate(n=Count("*"))
-    counts = dict(rows.order_by())
-    last = len(starts) - 1
-    distribution = {}
-    for position, start in enumerate(starts):
+def _spelled(edges: list[float], counts: list[int]) -> dict[str, int]:
+    """The counts by their bins' names."""
+    last, distribution = len(counts) - 1, {}
+    for position, count in enumerate(counts):
+        start = edges[position]
         end = edges[position + 1] if len(edges) > 1 else start
-        closing = "]" if position == last else ")"
-        distribution[f"[{start!r}, {end!r}{closing}"] = counts.get(position + 1, 0)
+        distribution[f"[{start!r}, {end!r}{']' if position == last else ')'}"] = count
     return distribution

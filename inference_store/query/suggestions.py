@@ -4,13 +4,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, F, Max, Min, Q, QuerySet, Value
-from django.db.models.expressions import Expression
+from django.db.models import Count, F, JSONField, Max, Min, Q, QuerySet
 
 from inference_store.contract.filters import split_path
 from inference_store.models import Catalogue, Entry, Inference, RegisteredModel, SearchSlot
+from inference_store.query.conditions import Written
 from inference_store.query.facets import labels
-from inference_store.query.metadata_conditions import Slots, Step, json_value_of, value_of
+from inference_store.query.metadata_conditions import Slots, json_value_of, value_of
 
 MOST_SUGGESTED = 20
 MOST_CATALOGUED = 1_000
@@ -75,7 +75,7 @@ def range_of(
 def json_paths(model: RegisteredModel) -> list[JsonPath]:
     """Where the newest inferences' JSON holds numbers and strings, most frequent first. One query."""
     newest = Inference.objects.filter(registered_model=model).order_by("-created_at", "-id")
-    documents = newest.annotate(documents=Step(F("metadata"), Value("json"))).values_list(
+    documents = newest.annotate(documents=Written("r.metadata -> 'json'", (), JSONField())).values_list(
         "documents", flat=True
     )
     found: Counter[tuple[str, str]] = Counter()
@@ -122,13 +122,13 @@ def _segment(key: str) -> str:
     return key.replace(".", "\\.")
 
 
-def _value(type_: str, key: str, slots: Slots) -> Expression | F:
+def _value(type_: str, key: str, slots: Slots) -> Written:
     if not type_.startswith("json."):
         return value_of(type_, key, slots)
     return json_value_of(type_.removeprefix("json."), split_path(key))
 
 
-def _counted(rows: QuerySet[Inference], value: Expression | F, prefix: str) -> Counted:
+def _counted(rows: QuerySet[Inference], value: Written | F, prefix: str) -> Counted:
     valued: QuerySet[Any] = rows.annotate(value=value)
     fitting = valued.filter(Q(value__startswith=prefix) if prefix else Q(value__isnull=False))
     counted = fitting.values_list("value").annotate(n=Count("pk")).order_by("-n", "value")

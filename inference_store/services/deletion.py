@@ -16,8 +16,8 @@ from inference_store.contract.enums import AuditAction
 from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import BaseInferenceFilter
 from inference_store.models import Blob, Inference, RegisteredModel
+from inference_store.query.conditions import EqualsAny
 from inference_store.query.matching import matching
-from inference_store.query.metadata_conditions import EqualsAny
 from inference_store.services import audit, leftovers, soft_deletion
 from inference_store.services.backups import removal_held
 from inference_store.services.leftovers import array_of

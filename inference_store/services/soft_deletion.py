@@ -18,7 +18,7 @@ from inference_store.contract.enums import AuditAction
 from inference_store.models import Entry, Inference, RegisteredModel, SoftDeletedInference
 from inference_store.models.inference import SLOTS
 from inference_store.models.job import hence
-from inference_store.query.metadata_conditions import EqualsAny
+from inference_store.query.conditions import EqualsAny
 from inference_store.services import audit
 from inference_store.services.slots import FilledSlots
 

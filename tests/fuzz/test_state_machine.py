@@ -408,6 +408,7 @@ class Machine(RuleBasedStateMachine):
         if taken is not None and model.soft:
             self.store(model, nth(model.soft, taken).row.request)
             if twice:
+                self.surface.eye.check(self.world)  # it learns the row's key before the row goes
                 self.retention(which, 0)
         task_id = model.soft[-1].task_id if task and model.soft else None
         back, refused = expiry.restore(self.world, model, ids, task_id)

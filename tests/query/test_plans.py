@@ -114,7 +114,7 @@ class Reads:
         with CaptureQueriesContext(connection) as captured:
             ask()
         return cls(
-            each["sql"] for each in captured if each["sql"].lstrip().lower().startswith(("select", "with"))
+            each["sql"] for each in captured if each["sql"].lstrip(" \n(").lower().startswith(("select", "with"))
         )
 
     @classmethod
@@ -124,7 +124,7 @@ class Reads:
 
         def explain(execute, sql, parameters, many, context):
             sql = sql if isinstance(sql, str) else sql.as_string()
-            if sql.lstrip().lower().startswith(("select", "with", "delete", "update", "insert")):
+            if sql.lstrip(" \n(").lower().startswith(("select", "with", "delete", "update", "insert")):
                 with suppress(Undone), transaction.atomic():
                     found = execute(
                         f"explain (analyze, timing off, format json) {sql}", parameters, many, context
