@@ -83,7 +83,7 @@ def _walked(
     if missing and more:
         # As dense as so far, or nearly: then a little further is nearer than all that match.
         further = int(MARGIN * steps * (missing + 1) / max(len(found), 1))
-        if further > min(MOST_FURTHER * steps, MOST_WALKED):
+        if not found or further > min(MOST_FURTHER * steps, MOST_WALKED):
             return None
         key, moment = found[-1]
         ahead = [*ahead, _beyond(order, moment, key)]

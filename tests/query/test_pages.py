@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import BaseInferenceFilter, NewGetInferencesRequest
-from inference_store.query import entry_order, granular, pages
+from inference_store.query import entry_order, granular, page_keys, pages
 from tests import oracle
 from tests.making import LONG_AGO, make_model, make_request, store
 
@@ -238,6 +238,26 @@ def test_walked_or_collected_it_is_the_same_page(monkeypatch, most_walked, sort,
 
     def ask(model, **pagination):
         asked_for = {"filters": filters, "pagination": {"sort": sort, "direction": direction, **pagination}}
+        return pages.inference_page(model, NewGetInferencesRequest.model_validate(asked_for))
+
+    for limit in (1, 5):
+        assert walked(ask, ids, model, limit) == right
+        by_offset = [ids(ask(model, limit=limit, offset=start)) for start in range(0, len(right), limit)]
+        assert [each for page in by_offset for each in page] == right
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize(("steps", "most_further"), [(1, 0), (3, 4), (3, 1_000), (10, 2), (2_000, 4)])
+def test_walked_once_or_twice_or_collected_it_is_the_same_page(monkeypatch, steps, most_further, direction):
+    monkeypatch.setattr(page_keys, "WALKED", steps)
+    monkeypatch.setattr(page_keys, "WALKED_A_ROW", 0)
+    monkeypatch.setattr(page_keys, "MOST_FURTHER", most_further)
+    model, requests = many_ties()
+    filters = BaseInferenceFilter.model_validate({"deconstructed_inference_filter": {"labels": ["a"]}})
+    right = oracle.ordered_ids(requests, filters, "created_at", direction == "desc")
+
+    def ask(model, **pagination):
+        asked_for = {"filters": filters, "pagination": {"direction": direction, **pagination}}
         return pages.inference_page(model, NewGetInferencesRequest.model_validate(asked_for))
 
     for limit in (1, 5):
