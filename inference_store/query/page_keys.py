@@ -41,12 +41,16 @@ def keys_in_time(
     """(id, created_at) of that part of what comes after the cursor's position, in order; of what `also`
     satisfies these conditions."""
     ahead, others = [*asked.in_order, *_after(order, position)], [*asked.others, *also]
-    if not asked.is_rare:
+    if others and not asked.is_rare:
         found = _walked(model, ahead, others, order, part)
         if found is not None:
             return found
     condition, values = stated(model, [*ahead, *others])
-    return _keys(f"{TABLE} r", condition, values, _ordering(order, UNINDEXED), part)
+    # Collected and sorted, but where an index has just these.
+    ordering = _ordering(order, UNINDEXED if others else "r.created_at")
+    limit = f"limit {part.stop - part.start} offset {part.start}"
+    statement = f"select r.id, r.created_at from {TABLE} r where {condition} order by {ordering} {limit}"  # noqa: S608 # nosec B608
+    return statements.rows(statement, values, anew=True)
 
 
 def rows_in_time(
@@ -117,9 +121,3 @@ def _tried(
     keys = [each for each in found if each[0] is not None]
     keys.sort(key=_place, reverse=order.descending)  # no one promises an order of what is united
     return keys, len(keys) < len(found)
-
-
-def _keys(source: str, condition: str, values: list[Any], ordering: str, part: slice) -> Keys:
-    limit = f"limit {part.stop - part.start} offset {part.start}"
-    statement = f"select r.id, r.created_at from {source} where {condition} order by {ordering} {limit}"  # noqa: S608 # nosec B608
-    return statements.rows(statement, values, anew=True)
