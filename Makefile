@@ -63,6 +63,7 @@ lock: $(VENV)/.made  ## Write requirements.lock anew, with the newest versions
 	@$(subst $(PY),build/lock/bin/python,$(PIP)) install --no-build-isolation --editable '.[dev]'
 	@echo '# Everything the extra "dev" installs; written by: make lock' > requirements.lock
 	@build/lock/bin/python -m pip freeze --all --exclude-editable >> requirements.lock
+	@echo '# For redis, before Python 3.11.3:' >> requirements.lock; echo 'async-timeout==5.0.1' >> requirements.lock
 	@rm -rf build/lock
 
 $(VENV)/.made:

@@ -5,6 +5,7 @@ defaults decide, and `query/` turns the request into rows.
 """
 
 import json
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -165,6 +166,15 @@ class ContractFilter(django_filters.CharFilter):  # type: ignore[misc]
         return [text for text in data.getlist(name) if text != ""]
 
 
+def _at_most(text: str) -> str:
+    """What a bar of a chart asks for ends just before its bound; that is what people read."""
+    try:
+        beyond = repr(math.nextafter(float(text), math.inf))
+    except ValueError:
+        return f"≤ {text}"
+    return f"< {beyond.removesuffix('.0')}" if len(beyond) < len(text) // 2 else f"≤ {text}"
+
+
 class OneFilter(ContractFilter):
     """A parameter given at most once."""
 
@@ -209,7 +219,7 @@ class InferenceFilterSet(django_filters.FilterSet):  # type: ignore[misc]
     maximum_score = OneFilter(
         "filters.deconstructed_inference_filter.maximum_score",
         "Highest score",
-        words=lambda text: f"score ≤ {text}",
+        words=lambda text: f"score {_at_most(text)}",
     )
     metadata = ManyFilter("filters.metadata_filter", "Metadata", parse_metadata, metadata_words)
     circle = OneFilter("filters.location_filter.gps_coordinates_circle", "Circle", parse_circle, circle_words)

@@ -1,5 +1,7 @@
 """A query string becomes the contract's request, or an error beside the parameter that is wrong."""
 
+import math
+
 import pytest
 from django.http import QueryDict
 
@@ -165,6 +167,20 @@ def test_chips_say_each_filter_and_how_to_drop_it():
     assert left["limit"] == "5"
     assert "cursor" not in left
     assert "metadata" not in QueryDict(chips[2].query_without_it)
+
+
+@pytest.mark.parametrize(
+    ("highest", "words"),
+    [
+        (math.nextafter(0.2, 0), "score < 0.2"),
+        (math.nextafter(1.0, 0), "score < 1"),
+        (0.2, "score ≤ 0.2"),
+        (0.12345, "score ≤ 0.12345"),
+        (0.1 + 0.2, f"score ≤ {0.1 + 0.2}"),
+    ],
+)
+def test_what_ends_just_before_a_round_score_says_so(highest, words):
+    assert [chip.words for chip in read(f"maximum_score={highest!r}").chips()] == [words]
 
 
 def test_a_wrong_filter_has_no_chip():

@@ -114,7 +114,9 @@ class Reads:
         with CaptureQueriesContext(connection) as captured:
             ask()
         return cls(
-            each["sql"] for each in captured if each["sql"].lstrip(" \n(").lower().startswith(("select", "with"))
+            each["sql"]
+            for each in captured
+            if each["sql"].lstrip(" \n(").lower().startswith(("select", "with"))
         )
 
     @classmethod
