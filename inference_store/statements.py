@@ -1,7 +1,7 @@
-"""Statements written out, for the few that every request asks: the server keeps them prepared.
+"""Statements written out, for what every request asks: their values travel in binary, and the server keeps
+them prepared, unless another plan may be right for other values.
 
-The ORM's are put together, parsed and planned anew each time, and their values travel as text; these in
-binary.
+The ORM's are put together, parsed and planned anew each time, and their values travel as text.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,13 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from psycopg import ClientCursor, Cursor
 from psycopg.pq import Format
 
+MOST_VALUES = 60_000
+"""The protocol counts them in 16 bits; beyond, they are written into the statement."""
+
 
 class _PlannedAnew(Cursor[Any]):
+    """Django's wrapper of cursors hands on no options."""
+
     def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
         return super().execute(query, params, **{**options, "prepare": False})
 
@@ -25,9 +30,9 @@ def rows(statement: str, values: Sequence[Any], *, anew: bool = False) -> list[t
     connection = connections[DEFAULT_DB_ALIAS]
     connection.ensure_connection()
     # A statement that is logged is sent with its values in it, as the ORM's are.
-    logged = connection.queries_logged
-    cursor = (ClientCursor if logged else _PlannedAnew if anew else Cursor)(connection.connection)
-    cursor.format = Format.TEXT if logged else Format.BINARY
+    within = connection.queries_logged or len(values) > MOST_VALUES
+    cursor = (ClientCursor if within else _PlannedAnew if anew else Cursor)(connection.connection)
+    cursor.format = Format.TEXT if within else Format.BINARY
     # Django's wrapper knows this cursor as its own: faults and logged queries look the same.
     with connection._prepare_cursor(cursor) as prepared:  # type: ignore[attr-defined]
         prepared.execute(statement, values)

@@ -1,5 +1,7 @@
 """What every test may use."""
 
+from typing import Any
+
 import pytest
 from django.db import connection
 
@@ -7,6 +9,14 @@ from django.db import connection
 from tests.chromium import chromium  # noqa: F401
 from tests.servers import django_db_modify_db_settings, embedded_postgres, embedded_redis  # noqa: F401
 from tests.swift import swift_service  # noqa: F401
+
+
+@pytest.fixture(autouse=True)
+def _plain_static_files(settings: Any) -> None:
+    """Under their own names: nothing was collected."""
+    settings.STORAGES = settings.STORAGES | {
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    }
 
 
 @pytest.fixture(scope="session")

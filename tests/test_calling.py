@@ -16,13 +16,6 @@ from tests.cast import BASE, Cast, cast, detector  # noqa: F401
 MADE = re.compile(r"[0-9a-f]{32}")
 
 
-@pytest.fixture(autouse=True)
-def _no_collected_files(settings: Any) -> None:
-    settings.STORAGES = settings.STORAGES | {
-        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    }
-
-
 def served(response: Any) -> Calling:
     found: Calling = response.wsgi_request.META[calling.ENVIRON]
     return found

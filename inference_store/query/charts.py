@@ -8,14 +8,26 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, DateTimeField, F, Func, Max, Min, QuerySet, Sum, Value
+from django.db.models import (
+    Count,
+    DateTimeField,
+    F,
+    FloatField,
+    Func,
+    IntegerField,
+    Max,
+    Min,
+    QuerySet,
+    Sum,
+    Value,
+)
 
 from inference_store.contract.filters import BaseInferenceFilter
 from inference_store.models import Catalogue, Entry, RegisteredModel, SearchSlot
 from inference_store.query.facets import MOST_FACETS, labels
 from inference_store.query.matching import entry_condition, matching
-from inference_store.query.metadata_conditions import AsFloat, value_of
-from inference_store.query.statistics import Bin, bin_edges
+from inference_store.query.metadata_conditions import value_of
+from inference_store.query.statistics import bin_edges
 from inference_store.query.uses import note_use
 
 HOUR = timedelta(hours=1)
@@ -35,6 +47,19 @@ MONTHS = (1, 3, 12, 60, 240)
 """Units of months, for longer spans."""
 MONDAY = datetime(1970, 1, 5, tzinfo=UTC)
 """From which fixed units are counted, so that weeks begin on Mondays."""
+
+
+class AsFloat(Func):
+    template = "(%(expressions)s)::float8"
+    output_field = FloatField()
+
+
+class Bin(Func):
+    """How many edges lie at or below the value, found by comparing with the edges themselves."""
+
+    function = "width_bucket"
+    template = "%(function)s(%(expressions)s::float8[])"
+    output_field = IntegerField()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,9 @@ from typing import Any
 
 from django.db.models import BooleanField, F, Field, Func, Value
 
+from inference_store.models import Entry, Inference
+
+TABLE, ENTRIES = Inference._meta.db_table, Entry._meta.db_table
 COLUMN_OF = {"r": re.compile(r"\br\."), "e": re.compile(r"\be\.")}
 KEY_OF = {"r": "id", "e": "inference_id"}
 
@@ -19,11 +22,9 @@ class Written(Func):
     The ORM takes it as any expression, whatever it calls the table; a statement written out takes its text.
     """
 
-    def __init__(
-        self, text: str, values: Sequence[Any] = (), output: "Field[Any, Any] | None" = None, of: str = "r"
-    ) -> None:
+    def __init__(self, text: str, values: Sequence[Any], output: "Field[Any, Any]", of: str = "r") -> None:
         # The column tells what the table is called.
-        super().__init__(F(KEY_OF[of]), output_field=output or BooleanField())
+        super().__init__(F(KEY_OF[of]), output_field=output)
         self.text, self.values, self.of = text, tuple(values), of
 
     def as_sql(self, compiler: Any, connection: Any, *args: Any, **extra: Any) -> tuple[str, tuple[Any, ...]]:
@@ -32,14 +33,16 @@ class Written(Func):
 
 
 class Condition(Written):
-    """What holds for an inference, or for an entry."""
+    """What holds for an inference, or for an entry.
+
+    `row_by_row`: how to ask it of a few rows that are read one after the other, where that is another way.
+    """
 
     conditional = True
 
-    def __init__(self, text: str, *values: Any, of: str = "r") -> None:
-        super().__init__(text, values, of=of)
-        self.row_by_row = text
-        """How to ask it of a few rows that are read one after the other."""
+    def __init__(self, text: str, *values: Any, of: str = "r", row_by_row: str | None = None) -> None:
+        super().__init__(text, values, BooleanField(), of=of)
+        self.row_by_row = row_by_row or text
 
 
 def all_of(conditions: Sequence[Condition]) -> Condition:
@@ -53,8 +56,13 @@ def any_of(conditions: Sequence[Condition]) -> Condition:
 def _joined(word: str, conditions: Sequence[Condition]) -> Condition:
     if len(conditions) == 1:
         return conditions[0]
+    (of,) = {each.of for each in conditions}
+    text, row_by_row = (
+        word.join(f"({part})" for part in parts)
+        for parts in zip(*((each.text, each.row_by_row) for each in conditions), strict=True)
+    )
     values = [value for each in conditions for value in each.values]
-    return Condition(word.join(f"({each.text})" for each in conditions), *values, of=conditions[0].of)
+    return Condition(text, *values, of=of, row_by_row=row_by_row)
 
 
 class EqualsAny(Func):

@@ -9,8 +9,8 @@ from inference_store.contract.filters import (
 from inference_store.models import Catalogue, Inference, Leftover, RegisteredModel, SearchSlot
 from inference_store.models.catalogue import BUCKETS
 from inference_store.models.search_slot import Unfit, double_of, slot_type
-from inference_store.query.conditions import Condition
-from inference_store.query.matching import ENTRIES, conditions_of, entry_condition, matching, number_of
+from inference_store.query.conditions import ENTRIES, Condition
+from inference_store.query.matching import conditions_of, entry_condition, matching, number_of
 from inference_store.query.uses import note_filters
 
 ORDERING = (">", ">=", "<", "<=")
@@ -48,8 +48,7 @@ def count_matching(model: RegisteredModel, filters: BaseInferenceFilter | None) 
     wanted = entry_condition(filters.deconstructed_inference_filter)
     if given == ["deconstructed_inference_filter"] and wanted:
         return _by_entries(model, wanted)
-    asked = conditions_of(model, filters)
-    return number_of(model, [*asked.in_order, *asked.others])
+    return number_of(model, conditions_of(model, filters).all)
 
 
 def count_up_to(
@@ -71,8 +70,8 @@ def _by_entries(model: RegisteredModel, wanted: Condition) -> int:
     """Those with an entry like that. A live entry has an inference, always: these need not be read."""
     gone = f"select unnest(keys) from {Leftover._meta.db_table} where registered_model_id = %s"  # noqa: S608 # nosec B608
     statement = (
-        f"select count(distinct e.inference_id) from {ENTRIES} e "  # noqa: S608
-        f"where e.registered_model_id = %s and {wanted.text} and e.inference_id not in ({gone})"  # nosec B608
+        f"select count(*) from (select distinct e.inference_id from {ENTRIES} e "  # noqa: S608
+        f"where e.registered_model_id = %s and {wanted.text} and e.inference_id not in ({gone})) held"  # nosec B608
     )
     return int(statements.rows(statement, [model.pk, *wanted.values, model.pk], anew=True)[0][0])
 

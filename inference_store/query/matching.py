@@ -14,13 +14,13 @@ from inference_store.contract.filters import (
     TimeWindowFilter,
     parse_instant,
 )
-from inference_store.models import Entry, Inference, RegisteredModel, SearchSlot
-from inference_store.query.conditions import Condition, all_of
+from inference_store.models import Inference, RegisteredModel, SearchSlot
+from inference_store.query.conditions import ENTRIES, TABLE, Condition, all_of
 from inference_store.query.metadata_conditions import Slots, metadata_condition
 from inference_store.query.places import located
 from inference_store.query.uses import note_filters
 
-TABLE, ENTRIES = Inference._meta.db_table, Entry._meta.db_table
+NONE = Condition("false", of="e")
 Stated: TypeAlias = "tuple[str, list[Any]]"
 """What follows `where` in a statement on inferences as `r`, and its values."""
 
@@ -37,22 +37,21 @@ class Conditions:
     others: list[Condition]
     is_rare: bool = False
 
+    @property
+    def all(self) -> list[Condition]:
+        return [*self.in_order, *self.others]
+
 
 def matching(model: RegisteredModel, filters: BaseInferenceFilter | None) -> QuerySet[Inference]:
     """The model's inferences for which all given filters hold; every page, count, chart, export and
     delete starts here."""
-    asked = conditions_of(model, filters)
-    return narrowed(model, [*asked.in_order, *asked.others])
-
-
-def narrowed(model: RegisteredModel, conditions: list[Condition]) -> QuerySet[Inference]:
-    """The model's inferences for which the conditions hold."""
     queryset: QuerySet[Inference] = Inference.objects.filter(registered_model=model)
+    conditions = conditions_of(model, filters).all
     return queryset.filter(all_of(conditions)) if conditions else queryset
 
 
 def stated(model: RegisteredModel, conditions: Sequence[Condition]) -> Stated:
-    """The same as a statement has it."""
+    """Those conditions, of the model's inferences, as a statement has them."""
     held = all_of([Condition("r.registered_model_id = %s", model.pk), *conditions])
     return held.text, list(held.values)
 
@@ -116,7 +115,9 @@ def entry_condition(wanted: DeconstructedInferenceFilter | None) -> Condition | 
     """What one entry must satisfy; None where nothing is asked of it."""
     asked = []
     if wanted and wanted.labels is not None:
-        asked.append(Condition("e.label = any(%s::text[])", wanted.labels, of="e"))
+        # An index has the scores of one label in order, but only of one that is equal.
+        some = Condition("e.label = any(%s::text[])", wanted.labels, of="e") if wanted.labels else NONE
+        asked.append(Condition("e.label = %s", *wanted.labels, of="e") if len(wanted.labels) == 1 else some)
     if wanted and wanted.minimum_score is not None:
         asked.append(Condition("e.score >= %s::float8", wanted.minimum_score, of="e"))
     if wanted and wanted.maximum_score is not None:
@@ -129,7 +130,5 @@ def has_entry(model: RegisteredModel, wanted: Condition | None) -> Condition:
     asked, values = (f" and {wanted.text}", wanted.values) if wanted else ("", ())
     # The model is repeated for the index that begins with it.
     entries = f"select from {ENTRIES} e where e.registered_model_id = %s and e.inference_id = r.id{asked}"  # nosec B608
-    condition = Condition(f"exists ({entries})", model.pk, *values)
-    # This keeps it from being a join, for which entries of all inferences would be read first.
-    condition.row_by_row = f"exists ({entries} offset 0)"
-    return condition
+    # The offset keeps it from being a join, for which entries of all inferences would be read first.
+    return Condition(f"exists ({entries})", model.pk, *values, row_by_row=f"exists ({entries} offset 0)")

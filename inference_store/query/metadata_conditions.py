@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import reduce
 from typing import Any, TypeAlias
 
-from django.db.models import BigIntegerField, DecimalField, FloatField, Func, TextField
+from django.db.models import BigIntegerField, DecimalField, FloatField, TextField
 
 from inference_store.contract.enums import MetadataFilterOperator
 from inference_store.contract.filters import MetadataFilter, split_path
@@ -24,11 +24,6 @@ MOST_CONTAINMENTS = 50
 """Values of an `in` list up to which each is looked up in the GIN index; beyond, one pass compares."""
 
 ARRAY_INDEX = re.compile(r"[0-9]+", re.ASCII)
-
-
-class AsFloat(Func):
-    template = "(%(expressions)s)::float8"
-    output_field = FloatField()
 
 
 def value_of(type_: str, key: str, slots: Slots) -> Written:
@@ -78,7 +73,7 @@ def metadata_condition(wanted: MetadataFilter, slots: Slots) -> Condition:
     return _stored_condition(wanted) if on_slot is None else on_slot
 
 
-def _slot_condition(wanted: MetadataFilter, slot: str) -> "Condition | None":
+def _slot_condition(wanted: MetadataFilter, slot: str) -> Condition | None:
     """The condition on a slot; None where the slot's type can't say it."""
     kind = str(wanted.type).removeprefix("json.")
     try:
@@ -86,7 +81,7 @@ def _slot_condition(wanted: MetadataFilter, slot: str) -> "Condition | None":
     except Unfit:
         return None
     array_type = "text" if kind == "string" else "float8"
-    condition = _comparison(wanted, Written(f"r.{slot}"), operands, array_type)
+    condition = _comparison(wanted, f"r.{slot}", (), operands, array_type)
     if wanted.type == "json.int":  # the slot holds the numbers with a fraction too
         return all_of([condition, Condition(f"r.{slot} = floor(r.{slot})")])
     return condition
@@ -109,13 +104,14 @@ def _stored_condition(wanted: MetadataFilter) -> Condition:
     comparable: list[Any] = list(operands)
     if in_json and kind != "string":
         array_type, comparable = "numeric", [Decimal(repr(each)) for each in operands]
-    return _comparison(wanted, value, comparable, array_type)
+    return _comparison(wanted, value.text, value.values, comparable, array_type)
 
 
-def _comparison(wanted: MetadataFilter, value: Written, operands: list[Any], array_type: str) -> Condition:
+def _comparison(
+    wanted: MetadataFilter, text: str, values: tuple[Any, ...], operands: list[Any], array_type: str
+) -> Condition:
     operator = MetadataFilterOperator(wanted.operator)
     if operator is MetadataFilterOperator.IN:
-        return Condition(f"{value.text} = any(%s::{array_type}[])", *value.values, operands)
+        return Condition(f"{text} = any(%s::{array_type}[])", *values, operands)
     # `!=` gives NULL, so no match, where there is no value. Written out, -2⁶³::bigint would begin with 2⁶³.
-    operand = f"cast(%s as {array_type})"
-    return Condition(f"{value.text} {operator.value} {operand}", *value.values, operands[0])
+    return Condition(f"{text} {operator.value} cast(%s as {array_type})", *values, operands[0])

@@ -21,9 +21,9 @@ from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import DEFAULT_LIMIT, EmbeddingFilter, NewGetInferencesRequest
 from inference_store.models import Leftover, RegisteredModel, VectorIndex
 from inference_store.models.vector_index import COSINE, EMBEDDINGS, UNITS, indexable
-from inference_store.query.conditions import Condition
+from inference_store.query.conditions import TABLE, Condition
 from inference_store.query.embeddings import refuse_unfit, spelled
-from inference_store.query.matching import TABLE, conditions_of, stated
+from inference_store.query.matching import conditions_of, stated
 from inference_store.query.order import Order
 
 MOST_NEIGHBOURS = 1_000
@@ -172,10 +172,10 @@ class _Search:
     def nearest(self, count: int) -> Found | None:
         """So many of the matching, fewer only where there are fewer; None where it takes an exact search."""
         conditions = None
-        asked = conditions_of(self.model, self.filters)
+        asked = conditions_of(self.model, self.filters).all
         # What a large deletion left behind is still in the indexes, and matches nothing.
-        if asked.in_order or asked.others or Leftover.objects.exist(self.model):
-            conditions = [*asked.in_order, *asked.others]
+        if asked or Leftover.objects.exist(self.model):
+            conditions = asked
             found = self._among_few(conditions, count)
             if found is not None:
                 return found

@@ -18,10 +18,10 @@ ACROSS = "(r.longitude - %s::float8 + 1e-130 - 1e-130)"
 # The great-circle distance (haversine) from a fixed point. sind(180) and cosd(90) are exactly 0: -180 and
 # 180, and all longitudes of a pole, are one point.
 METERS = (
-    f"(2 * {EARTH_RADIUS_METERS} * asin(least(1.0, sqrt(power(sind({UP} / 2), 2) + "
-    f"cosd(r.latitude) * cosd(%s::float8) * power(sind({ACROSS} / 2), 2)))))"
+    f"2 * {EARTH_RADIUS_METERS} * asin(least(1.0, sqrt(power(sind({UP} / 2), 2) + "
+    f"cosd(r.latitude) * cosd(%s::float8) * power(sind({ACROSS} / 2), 2))))"
 )
-UP_SQUARED, ACROSS_SQUARED = f"({UP} * {UP})", f"({ACROSS} * {ACROSS})"
+UP_SQUARED, ACROSS_SQUARED = f"{UP} * {UP}", f"{ACROSS} * {ACROSS}"
 
 LARGEST_FLAT_RADIANS = 0.1
 """Radius (637 km) up to which plain arithmetic decides nearly all points."""

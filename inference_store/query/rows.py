@@ -18,6 +18,7 @@ from inference_store.contract.filters import EmbeddingFilter, EmbeddingForm
 from inference_store.contract.inferences import Inference as InferenceBody
 from inference_store.contract.metadata import Metadata
 from inference_store.models import Embedding, Inference, RegisteredModel
+from inference_store.query.conditions import TABLE
 from inference_store.query.embeddings import Vector, finite_distance, spelled
 
 Plain = dict[str, Any]
@@ -25,7 +26,7 @@ Plain = dict[str, Any]
 RowsOf = Callable[..., dict[int, Any]]
 """`bodies` or `plain_bodies`."""
 
-TABLE, VECTORS = Inference._meta.db_table, Embedding._meta.db_table
+VECTORS = Embedding._meta.db_table
 # In the order in which `_Row` names them.
 COLUMNS = (
     "r.id, r.inference_id, r.created_at, r.updated_at, r.action, r.data, r.metadata::text, r.data_hash, "

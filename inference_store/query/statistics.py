@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from django.db.models import Count, Func, IntegerField, QuerySet
+from django.db.models import Count, QuerySet
 
 from inference_store import statements
 from inference_store.contract.enums import MetadataStatisticsType
@@ -16,20 +16,12 @@ from inference_store.contract.metadata import (
     NewGetMetadataStatisticsRequest,
 )
 from inference_store.models import Catalogue, MetadataKey, RegisteredModel, SearchSlot
-from inference_store.query.conditions import Condition, Written
-from inference_store.query.matching import TABLE, conditions_of, matching, stated
+from inference_store.query.conditions import TABLE, Condition, Written
+from inference_store.query.matching import conditions_of, matching, number_of, stated
 from inference_store.query.metadata_conditions import value_of
 from inference_store.query.uses import note_use
 
 MOST_VALUES = 1_000
-
-
-class Bin(Func):
-    """How many edges lie at or below the value, found by comparing with the edges themselves."""
-
-    function = "width_bucket"
-    template = "%(function)s(%(expressions)s::float8[])"
-    output_field = IntegerField()
 
 
 def key_type_counts(model: RegisteredModel) -> MetadataKeyTypeCounts:
@@ -55,8 +47,7 @@ def metadata_statistics(
     value = value_of(str(request.type), request.key, slots)
     if is_text:
         return _by_value(matching(model, request.filters).annotate(value=value).filter(value__isnull=False))
-    asked = conditions_of(model, request.filters)
-    return _histogram(_Values(model, [*asked.in_order, *asked.others], value), request)
+    return _histogram(_Values(model, conditions_of(model, request.filters).all, value), request)
 
 
 def _by_value(queryset: QuerySet[Any]) -> MetadataStatistics:
@@ -77,8 +68,9 @@ class _Values:
 
     def __init__(self, model: RegisteredModel, conditions: list[Condition], value: Written) -> None:
         self.value = value
-        held = Condition(f"{value.text} is not null", *value.values)
-        self.condition, self.values = stated(model, [*conditions, held])
+        self.model = model
+        self.conditions = [*conditions, Condition(f"{value.text} is not null", *value.values)]
+        self.condition, self.values = stated(model, self.conditions)
 
     def ends(self) -> tuple[Any, Any]:
         """The least and the greatest: without a count beside them, a slot's index gives these."""
@@ -86,10 +78,6 @@ class _Values:
         statement = f"select min({text}), max({text}) from {TABLE} r where {self.condition}"  # noqa: S608 # nosec B608
         low, high = statements.rows(statement, [*self.value.values * 2, *self.values], anew=True)[0]
         return low, high
-
-    def count(self) -> int:
-        statement = f"select count(*) from {TABLE} r where {self.condition}"  # noqa: S608 # nosec B608
-        return int(statements.rows(statement, self.values, anew=True)[0][0])
 
     def counts(self, edges: list[float], *, from_least: bool) -> list[int]:
         """How many are in each bin; the last holds its end too. `from_least`: the first edge is the least
@@ -122,7 +110,7 @@ def _histogram(numbers: _Values, request: NewGetMetadataStatisticsRequest) -> Me
     )
     counts = numbers.counts(edges, from_least=low is None) if edges else []
     return MetadataStatistics(
-        count=sum(counts) if low is None and high is None else numbers.count(),
+        count=sum(counts) if low is None and high is None else number_of(numbers.model, numbers.conditions),
         min=least,
         max=greatest,
         distribution=_spelled(edges, counts),

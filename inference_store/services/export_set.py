@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.core.exceptions import EmptyResultSet
 from django.db import connection
 from django.db.models import QuerySet
 
@@ -67,10 +66,7 @@ def _keys(model: RegisteredModel, request: NewExportTaskRequest) -> tuple[str, l
 
 
 def _sql(queryset: QuerySet[Any, Any]) -> tuple[str, list[Any]]:
-    try:
-        sql, parameters = queryset.query.sql_with_params()
-    except EmptyResultSet:  # Django sees that nothing can match
-        return "select null::bigint as id where false", []
+    sql, parameters = queryset.query.sql_with_params()
     return sql, list(parameters)
 
 

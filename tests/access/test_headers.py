@@ -33,13 +33,6 @@ ASKED = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _no_collected_files(settings: Any) -> None:
-    settings.STORAGES = settings.STORAGES | {
-        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    }
-
-
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("method", "path", "status"), ASKED)
 def test_every_answer_is_strict(method: str, path: str, status: int) -> None:

@@ -9,8 +9,5 @@ from tests.cast import cast, detector  # noqa: F401
 
 
 @pytest.fixture(autouse=True)
-def _quiet_storage(settings: Any, tmp_path: Path) -> None:
+def _blob_root(settings: Any, tmp_path: Path) -> None:
     settings.BLOB_ROOT = tmp_path / "blobs"
-    settings.STORAGES = settings.STORAGES | {
-        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    }

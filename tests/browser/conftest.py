@@ -13,7 +13,6 @@ from inference_store.contract.enums import TaskType
 from tests.dashboard.conftest import (  # noqa: F401
     box,
     picture_bytes,
-    plain_static,
     quick_passwords,
     store_seen,
 )

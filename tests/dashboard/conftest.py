@@ -11,14 +11,6 @@ from tests.making import make_model, make_project, make_request, make_upload, ma
 
 
 @pytest.fixture(autouse=True)
-def plain_static(settings):
-    """Static files under their own names: nothing was collected."""
-    settings.STORAGES = settings.STORAGES | {
-        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    }
-
-
-@pytest.fixture(autouse=True)
 def quick_passwords(settings):
     """Half a second to hash a password is for those who guess."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -15,10 +15,7 @@ RIGHT = "kestrel-over-the-harbour"
 
 
 @pytest.fixture(autouse=True)
-def people(db, settings):
-    settings.STORAGES = settings.STORAGES | {
-        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    }
+def people(db):
     for name in ("alice", "bob"):
         User.objects.create_user(name, password=RIGHT, is_staff=True)
 

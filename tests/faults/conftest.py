@@ -12,7 +12,4 @@ from tests.workers import worker  # noqa: F401
 @pytest.fixture(autouse=True)
 def blob_root(settings: Any, tmp_path: Path) -> Path:
     settings.BLOB_ROOT = tmp_path / "blobs"
-    settings.STORAGES = settings.STORAGES | {
-        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    }
     return settings.BLOB_ROOT

@@ -17,7 +17,6 @@ from inference_store.blobs import UnavailableError
 from tests.dashboard.conftest import (  # noqa: F401
     carol,
     picture_bytes,
-    plain_static,
     quick_passwords,
     store_seen,
 )

@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from inference_store import statements
 from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import BaseInferenceFilter, NewGetInferencesRequest
 from inference_store.query import entry_order, granular, page_keys, pages
@@ -247,7 +248,9 @@ def test_walked_or_collected_it_is_the_same_page(monkeypatch, most_walked, sort,
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize(("steps", "most_further"), [(1, 0), (3, 4), (3, 1_000), (10, 2), (2_000, 4)])
+@pytest.mark.parametrize(
+    ("steps", "most_further"), [(1, 0), (3, 4), (3, 1_000), (10, 2), (39, 4), (40, 4), (41, 4), (2_000, 4)]
+)
 def test_walked_once_or_twice_or_collected_it_is_the_same_page(monkeypatch, steps, most_further, direction):
     monkeypatch.setattr(page_keys, "WALKED", steps)
     monkeypatch.setattr(page_keys, "WALKED_A_ROW", 0)
@@ -264,6 +267,22 @@ def test_walked_once_or_twice_or_collected_it_is_the_same_page(monkeypatch, step
         assert walked(ask, ids, model, limit) == right
         by_offset = [ids(ask(model, limit=limit, offset=start)) for start in range(0, len(right), limit)]
         assert [each for page in by_offset for each in page] == right
+
+
+@pytest.mark.parametrize("ask", [pages.inference_page, granular.granular_page])
+@pytest.mark.parametrize("filters", [{}, {"deconstructed_inference_filter": {"labels": ["a"]}}])
+def test_beyond_the_last_row_is_an_empty_page_however_far(ask, filters):
+    model, _ = many_ties(5)
+    asked_for = {"filters": filters, "pagination": {"offset": 2**63 - 1, "limit": 1_000}}
+    page = ask(model, NewGetInferencesRequest.model_validate(asked_for))
+    assert (page.inferences if ask is pages.inference_page else page.granular_inferences) == []
+    assert page.next_cursor is None
+
+
+def test_a_statement_may_have_more_values_than_the_protocol_counts():
+    many = 70_000
+    statement = f"select count(*) from unnest(array[{', '.join(['%s'] * many)}]::bigint[])"
+    assert statements.rows(statement, range(many)) == [(many,)]
 
 
 def test_huge_distances_do_not_stop_a_walk():

@@ -207,6 +207,12 @@ RECTANGLE = {
     }
 }
 ENTRY = {"deconstructed_inference_filter": {"labels": ["label-3", "label-11"], "minimum_score": 0.8}}
+ONE_LABEL_BY_SCORE = NewGetInferencesRequest.model_validate(
+    {
+        "filters": {"deconstructed_inference_filter": {"labels": ["label-3"], "maximum_score": 0.2}},
+        "pagination": {"sort": "score", "direction": "desc", "limit": 50},
+    }
+)
 DELETED = BaseInferenceFilter(metadata_filter=[wanted("sensor", "string", "=", "sensor-11")])
 SPEED = {"key": "altitude", "type": "float"}
 
@@ -255,6 +261,11 @@ QUESTIONS = {
         lambda model: places(model, zoom=13, south=50.2, north=50.22, west=10.1, east=10.14),
         ["inference_place"],
         2_000,
+    ),
+    "granular of one label by score": (
+        lambda model: lambda: granular.granular_page(model, ONE_LABEL_BY_SCORE),
+        ["entry_label"],
+        51 + 51 + 50,
     ),
     "chart of time": (lambda model: chart(charts.volume, model), ["inference_page"], 31 * 24 + 10),
     "chart of labels": (lambda model: chart(charts.label_counts, model, 12), [], 50),

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from inference_store.openid import provider as known_provider
-from tests.dashboard.conftest import plain_static, quick_passwords  # noqa: F401
+from tests.dashboard.conftest import quick_passwords  # noqa: F401
 from tests.workers import Web
 
 SECRET = "the-stores-secret-at-the-provider"

@@ -127,9 +127,6 @@ def upgraded(request, django_db_setup, django_db_blocker, tmp_path_factory):
 def _blobs(settings, tmp_path):
     settings.BLOB_ROOT = tmp_path / "blobs"
     settings.AUDIT_KEY, settings.AUDIT_KEY_FALLBACKS, settings.AUDIT_HEAD_FILE = AUDIT_KEY, [], ""
-    settings.STORAGES = settings.STORAGES | {
-        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    }
 
 
 # --- Every release has data ---------------------------------------------------------------------------------
