@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.compare.answers import Answers
 from bench.compare.install import systems
-from bench.compare.measuring import measure, operations_of
+from bench.compare.measuring import measure, operations_of, warm_up
 from bench.compare.operations import OPERATIONS
 from bench.compare.places import BUILD
 from bench.compare.process import OURS, Process, is_available
@@ -55,6 +55,8 @@ def main() -> None:
                 results["systems"][name] = {"loaded": loaded, "operations": {}}
         running = [each for each in processes if "error" not in results["systems"][each.system]["loaded"]]
         answers = Answers(workload)
+        if asked.keep:
+            warm_up(running, operations)
         for operation in operations:
             found = measure(running, operation, answers)
             for system, measured in found.items():

@@ -47,6 +47,18 @@ class Measured:
         }
 
 
+def warm_up(processes: list[Process], operations: list[Operation]) -> None:
+    """Ask everything once: what has just been started again reads from disk what one in use has in memory."""
+    for operation in operations:
+        if operation.is_delete:
+            continue
+        for process in processes:
+            for variant in range(VARIANTS):
+                answer = process.run(operation.code, variant)
+                if answer.get("milliseconds", SLOW_MILLISECONDS) >= SLOW_MILLISECONDS:
+                    break
+
+
 def measure(processes: list[Process], operation: Operation, answers: Answers) -> dict[str, Measured]:
     """Every variant by every system; each of them takes three turns of three variants."""
     variants = range(ROUNDS if operation.is_delete else VARIANTS)
