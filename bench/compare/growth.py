@@ -163,6 +163,10 @@ def main() -> None:
     medians = measure(sizes)
     text = table(medians, {size: counted(Workload.open(size, embedded=False)) for size in sizes})
     asked.out.write_text(text)
+    for size, found in medians.items():  # as plot.py reads them
+        operations = {name: {"median_ms": median} for name, median in found.items()}
+        results = {"n": size, "systems": {SYSTEM: {"operations": operations}}}
+        asked.out.with_name(f"{asked.out.stem}-{size}.json").write_text(json.dumps(results, indent=1))
     print(text)
 
 

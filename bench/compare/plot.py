@@ -1,6 +1,6 @@
-"""Draws how each operation's time grows with what is stored, from the results of several runs:
+"""Draws how times grow with what is stored, from the results of several runs, or of growth.py:
 
-python -m bench.compare.plot build/bench/growth-*.json --out docs/growth.svg
+python -m bench.compare.plot build/bench/growth-*.json --out docs/images/growth.svg
 """
 
 import argparse
@@ -68,7 +68,7 @@ def series_of(paths: Iterable[Path]) -> dict[str, Series]:
 def chart(series: dict[str, Series]) -> str:
     """An SVG with one panel an operation."""
     systems = sorted({system for each in series.values() for system in each}, key=_ours_first)
-    codes = [code for code in OPERATIONS if code in series]
+    codes = sorted(series, key=lambda code: [*OPERATIONS, code].index(code))
     points = [point for each in series.values() for line in each.values() for point in line]
     sizes, times = [size for size, _ in points], [time for _, time in points]
     across = Scale(min(sizes) / 1.3, max(sizes) * 1.3, PANEL_WIDTH - LEFT - RIGHT)
@@ -119,7 +119,7 @@ def _panel(
     floor = up.pixels
     parts = [
         f'<g transform="translate({x} {y})">',
-        f'<text class="title" x="0" y="-10">{code} {escape(OPERATIONS[code].title)}</text>',
+        f'<text class="title" x="0" y="-10">{escape(_title(code))}</text>',
     ]
     for time in up.powers():
         height = floor - up.at(time)
@@ -137,6 +137,11 @@ def _panel(
         colour = COLOURS[place % len(COLOURS)]
         parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2.2" fill="{colour}"/>' for a, b in dots]
     return "".join([*parts, "</g>"])
+
+
+def _title(code: str) -> str:
+    """Of an operation; what growth.py looks at is its own title."""
+    return f"{code} {OPERATIONS[code].title}" if code in OPERATIONS else code
 
 
 def _short(number: float) -> str:

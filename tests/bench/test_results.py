@@ -104,10 +104,12 @@ def test_the_figure_is_valid_and_holds_every_point() -> None:
         "inference_store_query": [(10_000, 1.0), (100_000, 2.0)],
         "duckdb": [(10_000, 3.0), (1_000_000, 9.0)],
     }
-    drawn = ElementTree.fromstring(chart({"Q1": lines, "Q6": lines}))
+    drawn = ElementTree.fromstring(chart({"map": lines, "Q6": lines}))
     space = "{http://www.w3.org/2000/svg}"
     assert len(drawn.findall(f".//{space}circle")) == 8
     assert len(drawn.findall(f".//{space}polyline")) == 4
+    titles = [each.text for each in drawn.findall(f".//{space}text") if each.get("class") == "title"]
+    assert titles == ["Q6 rectangle, count", "map"]
 
 
 def test_a_logarithmic_scale() -> None:
