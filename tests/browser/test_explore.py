@@ -265,6 +265,7 @@ def test_by_keyboard_alone(open_page, complaints, birds):
         "i-59",
         "i-57",
     }
+    page.wait_for_load_state()  # its text is there before its keys are
     page.keyboard.press("/")
     page.keyboard.press("Space")
     page.keyboard.press("Enter")
