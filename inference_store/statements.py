@@ -16,10 +16,10 @@ MOST_VALUES = 60_000
 
 
 class _PlannedAnew(Cursor[Any]):
-    """Django's wrapper of cursors hands on no options."""
+    """A cursor of its own, as Django's wrapper of cursors hands on no options."""
 
-    def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
-        return super().execute(query, params, **{**options, "prepare": False})
+    def execute(self, query: Any, params: Any = None, **_: Any) -> Self:
+        return super().execute(query, params, prepare=False)
 
 
 def rows(statement: str, values: Sequence[Any], *, anew: bool = False) -> list[tuple[Any, ...]]:

@@ -21,6 +21,7 @@ from django.db.models import (
     Sum,
     Value,
 )
+from django.db.models.functions import Cast
 
 from inference_store.contract.filters import BaseInferenceFilter
 from inference_store.models import Catalogue, Entry, RegisteredModel, SearchSlot
@@ -47,11 +48,6 @@ MONTHS = (1, 3, 12, 60, 240)
 """Units of months, for longer spans."""
 MONDAY = datetime(1970, 1, 5, tzinfo=UTC)
 """From which fixed units are counted, so that weeks begin on Mondays."""
-
-
-class AsFloat(Func):
-    template = "(%(expressions)s)::float8"
-    output_field = FloatField()
 
 
 class Bin(Func):
@@ -119,7 +115,7 @@ def _bins(valued: QuerySet[Any], bins: int, *, whole: bool) -> NumberBins:
     edges = round_edges(float(seen["low"]), float(seen["high"]), bins, whole=whole)
     starts = edges[:-1] or edges
     # As float8, as the edges are; the last bin takes all from its start on.
-    binned = valued.annotate(bin=Bin(AsFloat(F("value")), Value(starts)))
+    binned = valued.annotate(bin=Bin(Cast(F("value"), FloatField()), Value(starts)))
     counts: Any = dict(binned.order_by().values_list("bin").annotate(n=Count("*")))
     return NumberBins(edges, [counts.get(position + 1, 0) for position in range(len(starts))])
 

@@ -20,7 +20,6 @@ from inference_store.query.metadata_conditions import Slots, metadata_condition
 from inference_store.query.places import located
 from inference_store.query.uses import note_filters
 
-NONE = Condition("false", of="e")
 Stated: TypeAlias = "tuple[str, list[Any]]"
 """What follows `where` in a statement on inferences as `r`, and its values."""
 
@@ -116,8 +115,9 @@ def entry_condition(wanted: DeconstructedInferenceFilter | None) -> Condition | 
     asked = []
     if wanted and wanted.labels is not None:
         # An index has the scores of one label in order, but only of one that is equal.
-        some = Condition("e.label = any(%s::text[])", wanted.labels, of="e") if wanted.labels else NONE
-        asked.append(Condition("e.label = %s", *wanted.labels, of="e") if len(wanted.labels) == 1 else some)
+        one = len(wanted.labels) == 1
+        held, labels = ("= %s", wanted.labels[0]) if one else ("= any(%s::text[])", wanted.labels)
+        asked.append(Condition(f"e.label {held}", labels, of="e"))
     if wanted and wanted.minimum_score is not None:
         asked.append(Condition("e.score >= %s::float8", wanted.minimum_score, of="e"))
     if wanted and wanted.maximum_score is not None:
