@@ -42,8 +42,8 @@ class Conditions:
 
 
 def matching(model: RegisteredModel, filters: BaseInferenceFilter | None) -> QuerySet[Inference]:
-    """The model's inferences for which all given filters hold; every page, count, chart, export and
-    delete starts here."""
+    """The model's inferences for which all given filters hold: charts, maps, exports and deletes start here,
+    pages, counts and histograms from the same conditions."""
     queryset: QuerySet[Inference] = Inference.objects.filter(registered_model=model)
     conditions = conditions_of(model, filters).all
     return queryset.filter(all_of(conditions)) if conditions else queryset
