@@ -1,6 +1,9 @@
 """This store as `make up` runs it, asked over HTTP by its SDK."""
 
 import sys
+import time
+
+import httpx
 
 import inference_store.client as istore
 from bench.compare.places import CHECKOUT
@@ -16,12 +19,13 @@ from inference_store.contract.inferences import Inference, NewRegisterModelReque
 from inference_store.contract.metadata import MetadataStatistics, NewGetMetadataStatisticsRequest
 
 SECONDS_AN_ANSWER = 600.0
+SECONDS_TO_LOAD = 90.0
 
 
 class Adapter(ContractStore):
     version = QueryStore.version
     kind = "server, over HTTP by its SDK"
-    batch_size = 5_000
+    batch_size = 20_000
     clients = 8
 
     def open(self, *, new: bool) -> None:
@@ -30,6 +34,7 @@ class Adapter(ContractStore):
         up = [sys.executable, str(CHECKOUT / "manage.py"), "up", "--no-demo", "--port", str(port)]
         self.server = servers.start(up, environment)
         servers.wait_for(port, lambda: self.server.poll() is None)
+        self._wait_for_worker(f"http://127.0.0.1:{port}/readyz")
         self.url, self.token = f"http://127.0.0.1:{port}", (home / "first_token").read_text().strip()
         istore.connect(self.url, self.token, timeout=SECONDS_AN_ANSWER)
         if new:
@@ -45,6 +50,14 @@ class Adapter(ContractStore):
         database.use(home)
         if new:
             database.expect_searches(ours.MODEL_ID)
+
+    def _wait_for_worker(self, readiness: str) -> None:
+        """It loads for some seconds after the first answer, which would count as ours."""
+        end = time.monotonic() + SECONDS_TO_LOAD
+        while httpx.get(readiness).json()["parts"]["jobs"] != "ok":
+            if self.server.poll() is not None or time.monotonic() > end:
+                raise RuntimeError("no worker has started; the log says why")
+            time.sleep(0.5)
 
     def insert(self, records: list[Record], vectors: Array | None) -> None:
         inference.create_inferences(ours.MODEL_ID, ours.each_storage_request(records, vectors))
