@@ -41,11 +41,18 @@ def free_port() -> int:
 
 def wait_for(port: int, is_alive: Callable[[], bool]) -> None:
     """Until something listens there."""
-    end = time.monotonic() + PATIENCE_SECONDS
-    while True:
+
+    def listens() -> bool:
         with socket.socket() as client:
-            if client.connect_ex(("127.0.0.1", port)) == 0:
-                return
+            return client.connect_ex(("127.0.0.1", port)) == 0
+
+    wait_until(listens, is_alive)
+
+
+def wait_until(is_there: Callable[[], bool], is_alive: Callable[[], bool]) -> None:
+    """Until it is there, as long as the server lives."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not is_there():
         if not is_alive() or time.monotonic() > end:
             raise RuntimeError("the server did not start; the log says why")
         time.sleep(0.1)
