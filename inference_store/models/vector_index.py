@@ -4,6 +4,7 @@ Rows get ascending ids; what is stored later lies beyond every watermark. The re
 metric follow one another without a gap (docs/decisions/0009-neighbours.md).
 """
 
+import math
 from typing import ClassVar
 
 from django.db import models
@@ -66,7 +67,8 @@ class VectorIndex(models.Model):
     row_count = models.BigIntegerField(default=0, help_text="When it was built.")
     lists = models.PositiveIntegerField(default=0)
     probes = models.JSONField(
-        default=list, help_text="Pairs: so many neighbours are found by reading so many lists."
+        default=list,
+        help_text="So many neighbours are found by reading so many lists, if they are not farther than that.",
     )
     recall = models.FloatField(null=True, help_text="Of the 50 nearest, measured after it was built.")
     error = models.TextField(blank=True, default="")
@@ -116,5 +118,10 @@ class VectorIndex(models.Model):
 
     def probes_for(self, neighbours: int) -> int:
         """Lists to read so that so many neighbours are found."""
-        enough = [probes for found, probes in self.probes if found >= neighbours]
+        enough = [probes for found, probes, *_ in self.probes if found >= neighbours]
         return enough[0] if enough else self.lists
+
+    def reach_for(self, neighbours: int) -> float:
+        """How far the last of those may be: a query with farther ones is unlike all that were measured."""
+        reaches = [reach for found, _, *last in self.probes if found >= neighbours for reach in last]
+        return math.inf if not reaches or reaches[0] is None else reaches[0]

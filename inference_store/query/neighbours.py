@@ -167,6 +167,7 @@ class _Search:
     ) -> None:
         self.model, self.filters, self.metric, self.chain = model, request.filters, wanted.metric, chain
         self.asking = asking(wanted.metric, wanted.query_embedding)
+        self.scale = scale(wanted.metric, wanted.query_embedding)
         self.rows = sum(index.row_count for index in chain)
 
     def nearest(self, count: int) -> Found | None:
@@ -254,26 +255,57 @@ class _Search:
 
     def _by_index(self, depth: int) -> tuple[Found, float]:
         """The nearest of each index and of the rest, and how far nothing that was held back can be."""
-        queries = ["set local enable_sort = off"]
-        for index in self.chain:
-            queries.append(f"set local ivfflat.probes = {max(1, index.probes_for(depth))}")
-            queries.append(f"{self.asking} {exact_distances(self.metric, near(index, self.model, depth))}")
-        queries.append("set local enable_sort to default")
         newer = f"registered_model_id = {self.model.pk} and inference_id > {self.chain[-1].watermark}"
-        queries.append(f"{self.asking} {exact_distances(self.metric, newer)} limit {depth}")
-        answers = _answers(queries)
+        *answers, rest = _answers(
+            [
+                *self._searches([(index, index.probes_for(depth)) for index in self.chain], depth),
+                f"{self.asking} {exact_distances(self.metric, newer)} limit {depth}",
+            ]
+        )
+        strange = self._strange(answers, rest, depth)
+        if strange:
+            searches = self._searches(
+                [(self.chain[number], self.chain[number].lists) for number in strange], depth
+            )
+            for number, rows in zip(strange, _answers(searches), strict=True):
+                answers[number] = rows
         horizon, found = math.inf, []
-        for number, rows in enumerate(answers):
+        for number, rows in enumerate([*answers, rest]):
             if any(math.isnan(distance) for distance, _ in rows):  # infinities of either sign were added
                 horizon = -math.inf
             found += rows
             if len(rows) == depth:
                 horizon = min(horizon, max(distance for distance, _ in rows))
-            elif number < len(self.chain):
+            elif number < len(self.chain) and number not in strange:
                 index = self.chain[number]
                 if index.probes_for(depth) < index.lists:
                     horizon = -math.inf  # the lists that were read hold less than was asked for
         return sorted(found), horizon
+
+    def _searches(self, lists: list[tuple[VectorIndex, int]], depth: int) -> list[str]:
+        """The statements that read so many lists of each index."""
+        queries = ["set local enable_sort = off"]
+        for index, probes in lists:
+            queries.append(f"set local ivfflat.probes = {max(1, probes)}")
+            queries.append(f"{self.asking} {exact_distances(self.metric, near(index, self.model, depth))}")
+        return [*queries, "set local enable_sort to default"]
+
+    def _strange(self, answers: list[Found], rest: Found, depth: int) -> list[int]:
+        """The indexes to which this query is unlike any that was measured: of these all lists are read.
+
+        What is near such a query is scattered over lists that are all far from it. An index whose nearest
+        would be among the last of what was found does not matter.
+        """
+        last = int(depth / MARGIN) - 1
+        found = sorted(row for rows in [*answers, rest] for row in rows)
+        return [
+            number
+            for number, (index, rows) in enumerate(zip(self.chain, answers, strict=True))
+            if len(rows) == depth
+            and index.probes_for(depth) < index.lists
+            and rows[last][0] / self.scale > index.reach_for(depth)
+            and rows[0] <= found[last]
+        ]
 
 
 def _spread(ranks: list[int], count: int) -> bool:
@@ -300,6 +332,12 @@ def _answers(queries: list[str]) -> list[Found]:
                 answers.append(cursor.fetchall())
             if not cursor.nextset():
                 return answers
+
+
+def scale(metric: EmbeddingDistanceMetric, query: list[float]) -> float:
+    """What distances grow with, though which are the nearest stays the same."""
+    length = float(np.linalg.norm(np.asarray(query, np.float64)))
+    return length if length and metric is EmbeddingDistanceMetric.NEGATIVE_DOT_PRODUCT else 1.0
 
 
 def asking(metric: EmbeddingDistanceMetric, query: list[float]) -> str:

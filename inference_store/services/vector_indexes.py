@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
 import numpy as np
@@ -42,6 +42,7 @@ from inference_store.query.neighbours import (
     exact_distances,
     look_up_again,
     near,
+    scale,
     take_wanted,
 )
 
@@ -64,6 +65,10 @@ DRAWN = 0.25
 SPARE = 1.25
 WANTED_RECALL = 0.995
 MIB = 2**20
+
+
+Probes: TypeAlias = tuple[int, int, float | None]
+"""As `VectorIndex.probes` has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,14 +396,17 @@ def _fail(index: VectorIndex, error: str) -> None:
 
 
 # --- Measuring ----------------------------------------------------------------------------------------------
-def _measured(index: VectorIndex, model: RegisteredModel) -> tuple[list[tuple[int, int]], float]:
-    """The least probes that find enough neighbours at each depth, and the recall of the 50 nearest.
+def _measured(
+    index: VectorIndex, model: RegisteredModel
+) -> tuple[list[tuple[int, int, float | None]], float]:
+    """The least probes that find enough neighbours at each depth, with their reach, and the recall of the 50
+    nearest.
 
     None where that takes more than there is. Beyond the last depth, all lists are read.
     """
     queries = _sample(index)
     if not queries:
-        return [(DEPTHS[-1], index.lists)], 1.0
+        return [(DEPTHS[-1], index.lists, None)], 1.0
     depths = [depth for depth in DEPTHS if depth <= index.row_count / 4] or [index.row_count]
     exact = [_distances(index, model, query, max(depths), exactly=True) for query in queries]
     probes, found, recall = 1, [], 0.0
@@ -412,8 +420,22 @@ def _measured(index: VectorIndex, model: RegisteredModel) -> tuple[list[tuple[in
             probes = min(index.lists, math.ceil(probes * 1.4))
         if recalls < WANTED_RECALL:
             break
-        found.append((depth, min(index.lists, math.ceil(probes * SPARE))))
+        reach = _reach(index, queries, [distances[: _relied_on(depth)][-1] for distances in exact])
+        found.append((depth, min(index.lists, math.ceil(probes * SPARE)), reach))
     return found, recall
+
+
+def _reach(index: VectorIndex, queries: list[list[float]], distances: list[float]) -> float | None:
+    """Farther than those distances by as much as the farthest is from the one in the middle."""
+    metric = EmbeddingDistanceMetric(index.metric)
+    scaled = [distance / scale(metric, query) for query, distance in zip(queries, distances, strict=True)]
+    reach = float(2 * max(scaled) - np.median(scaled))
+    return reach if math.isfinite(reach) else None
+
+
+def _relied_on(depth: int) -> int:
+    """Of so many that an index is asked for, search relies on what lies within the margin."""
+    return max(1, int(depth / MARGIN))
 
 
 def _sample(index: VectorIndex) -> list[list[float]]:
@@ -454,11 +476,8 @@ def _recalls(
     probes: int,
     nearest: int | None = None,
 ) -> float:
-    """The mean share of the nearest that reading so many lists finds; equally near ones are as good.
-
-    Of a depth, search relies on what lies within the margin.
-    """
-    nearest = nearest or max(1, int(depth / MARGIN))
+    """The mean share of the nearest that reading so many lists finds; equally near ones are as good."""
+    nearest = nearest or _relied_on(depth)
     shares = []
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"set local ivfflat.probes = {probes}; set local enable_sort = off")

@@ -114,6 +114,14 @@ def test_a_filter_that_leaves_only_what_is_far_away(planted, metric, limit, few)
     assert np.mean(found) >= 0.995
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_query_that_is_like_nothing_stored(planted, metric):
+    random = np.random.default_rng(5)
+    for query in random.normal(0, 4, (12, SIZE)).astype(np.float32):
+        expected = distances(metric, query, planted.vectors)
+        assert share_found(nearest(planted.model, query, metric), expected, 50) == 1
+
+
 def test_what_is_newer_than_the_index(planted):
     for number in (COUNT, COUNT + NEWER - 1):
         assert nearest(planted.model, planted.vectors[number])[0][0] == str(number)
