@@ -8,11 +8,17 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from django.db import DEFAULT_DB_ALIAS, connections
-from psycopg import ClientCursor, Cursor
+from pgvector import Vector
+from pgvector.psycopg.vector import VectorBinaryDumper, VectorDumper
+from psycopg import ClientCursor, Cursor, adapters
 from psycopg.pq import Format
 
 MOST_VALUES = 60_000
 """The protocol counts them in 16 bits; beyond, they are written into the statement."""
+
+# Of no type: the statement names it, as types of extensions have another number in each database.
+adapters.register_dumper(Vector, VectorDumper)
+adapters.register_dumper(Vector, VectorBinaryDumper)
 
 
 class _PlannedAnew(Cursor[Any]):

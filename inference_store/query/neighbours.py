@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from threading import local
 
 import numpy as np
-from django.db import connection
+from pgvector import Vector
 
 from inference_store import statements
 from inference_store.contract.enums import EmbeddingDistanceMetric
@@ -22,16 +22,18 @@ from inference_store.contract.filters import DEFAULT_LIMIT, EmbeddingFilter, New
 from inference_store.models import Leftover, RegisteredModel, VectorIndex
 from inference_store.models.vector_index import COSINE, EMBEDDINGS, UNITS, indexable
 from inference_store.query.conditions import TABLE, Condition
-from inference_store.query.embeddings import refuse_unfit, spelled
+from inference_store.query.embeddings import refuse_unfit
 from inference_store.query.matching import conditions_of, stated
 from inference_store.query.order import Order
 
 MOST_NEIGHBOURS = 1_000
 """Up to there, counted from the nearest, pages come from the indexes."""
-DEPTHS = (100, 400, 1_600, 6_400)
+DEPTHS = (64, 160, 400, 1_600, 6_400)
 """How many neighbours the indexes are asked for, and were measured at; deeper where a filter leaves few."""
 MARGIN = 1.25
 MARGIN_OF_FILTERS = 4
+MARGIN_OF_HALVES = 2
+"""So many times as many are put in order by halves as are wanted, where few are read one by one."""
 FEW_PER_ROOT = {
     COSINE: 64,
     EmbeddingDistanceMetric.L2: 16,
@@ -166,7 +168,7 @@ class _Search:
         chain: list[VectorIndex],
     ) -> None:
         self.model, self.filters, self.metric, self.chain = model, request.filters, wanted.metric, chain
-        self.asking = asking(wanted.metric, wanted.query_embedding)
+        self.query = Vector(wanted.query_embedding)
         self.scale = scale(wanted.metric, wanted.query_embedding)
         self.rows = sum(index.row_count for index in chain)
 
@@ -211,7 +213,7 @@ class _Search:
         can't tell.
         """
         few = int(FEW_PER_ROOT[self.metric] * math.sqrt(self.rows))
-        depth = _depth_for(count * MARGIN) if self.metric is COSINE else None
+        depth = MARGIN_OF_HALVES * count if self.metric is COSINE else None
         while True:
             total, found = self._read_few(conditions, few, depth, count)
             if total > few:
@@ -244,30 +246,26 @@ class _Search:
             limit = ""
         # As one array: the index then goes from key to key, whatever the planner thinks of the filter.
         statement = f"""
-            {self.asking}, counted as materialized (
+            {asking(self.metric)}, counted as materialized (
                 select array_agg(id) as ids, count(*) as n from ({keys}) held(id)
             ), few as materialized (select ids from counted where n <= {few}){near}
             select n, distance, inference_id from counted left join lateral (
                 {exact_distances(self.metric, among)} {limit}
             ) found on true"""  # noqa: S608 # nosec B608
-        rows = statements.rows(statement, values, anew=True)
+        rows = statements.rows(statement, [self.query, *values], anew=True)
         return rows[0][0], sorted((distance, key) for _, distance, key in rows if key is not None)
 
     def _by_index(self, depth: int) -> tuple[Found, float]:
         """The nearest of each index and of the rest, and how far nothing that was held back can be."""
-        newer = f"registered_model_id = {self.model.pk} and inference_id > {self.chain[-1].watermark}"
-        *answers, rest = _answers(
-            [
-                *self._searches([(index, index.probes_for(depth)) for index in self.chain], depth),
-                f"{self.asking} {exact_distances(self.metric, newer)} limit {depth}",
-            ]
+        *answers, rest = self._search(
+            [(each, each.probes_for(depth)) for each in self.chain], depth, newer=True
         )
         strange = self._strange(answers, rest, depth)
         if strange:
-            searches = self._searches(
+            whole = self._search(
                 [(self.chain[number], self.chain[number].lists) for number in strange], depth
             )
-            for number, rows in zip(strange, _answers(searches), strict=True):
+            for number, rows in zip(strange, whole, strict=True):
                 answers[number] = rows
         horizon, found = math.inf, []
         for number, rows in enumerate([*answers, rest]):
@@ -282,13 +280,25 @@ class _Search:
                     horizon = -math.inf  # the lists that were read hold less than was asked for
         return sorted(found), horizon
 
-    def _searches(self, lists: list[tuple[VectorIndex, int]], depth: int) -> list[str]:
-        """The statements that read so many lists of each index."""
-        queries = ["set local enable_sort = off"]
-        for index, probes in lists:
-            queries.append(f"set local ivfflat.probes = {max(1, probes)}")
-            queries.append(f"{self.asking} {exact_distances(self.metric, near(index, self.model, depth))}")
-        return [*queries, "set local enable_sort to default"]
+    def _search(
+        self, lists: list[tuple[VectorIndex, int]], depth: int, *, newer: bool = False
+    ) -> list[Found]:
+        """The nearest of each index by so many of its lists, and of all that is newer than the indexes."""
+        among = [near(index, self.model, depth) for index, _ in lists]
+        if newer:
+            watermark = self.chain[-1].watermark
+            among.append(f"registered_model_id = {self.model.pk} and inference_id > {watermark}")
+        parts = [
+            f"(select {number}, distance, inference_id from "  # noqa: S608
+            f"({exact_distances(self.metric, each)} limit {depth}) found)"  # nosec B608
+            for number, each in enumerate(among)
+        ]
+        statement = f"{asking(self.metric)} {' union all '.join(parts)}"
+        found: list[Found] = [[] for _ in parts]
+        probes = [str(max(1, probes)) for _, probes in lists]
+        for number, distance, key in statements.rows(statement, [self.query, *probes]):
+            found[number].append((distance, key))
+        return found
 
     def _strange(self, answers: list[Found], rest: Found, depth: int) -> list[int]:
         """The indexes to which this query is unlike any that was measured: of these all lists are read.
@@ -322,36 +332,28 @@ def _depth_for(needed: float) -> int | None:
     return next((depth for depth in DEPTHS if depth >= needed), None)
 
 
-def _answers(queries: list[str]) -> list[Found]:
-    """The rows of each query among these. In one go: a transaction of their own, if there is none."""
-    answers = []
-    with connection.cursor() as cursor:
-        cursor.execute("; ".join(queries))
-        while True:
-            if cursor.description is not None:
-                answers.append(cursor.fetchall())
-            if not cursor.nextset():
-                return answers
-
-
 def scale(metric: EmbeddingDistanceMetric, query: list[float]) -> float:
     """What distances grow with, though which are the nearest stays the same."""
     length = float(np.linalg.norm(np.asarray(query, np.float64)))
     return length if length and metric is EmbeddingDistanceMetric.NEGATIVE_DOT_PRODUCT else 1.0
 
 
-def asking(metric: EmbeddingDistanceMetric, query: list[float]) -> str:
-    """The query embedding as SQL, spelt once; for cosines also as units are stored."""
-    vector = f"select '{spelled(np.asarray(query, np.float32))}'::vector as query"
+def asking(metric: EmbeddingDistanceMetric) -> str:
+    """The query embedding, whose value is to follow; for cosines also as units are stored."""
+    vector = "select %s::vector as query"
     if metric is COSINE:
         vector = f"select query, l2_normalize(query)::halfvec as half from ({vector}) given"  # noqa: S608 # nosec B608
     return f"with asked as materialized ({vector})"
 
 
 def near(index: VectorIndex, model: RegisteredModel, depth: int) -> str:
-    """The condition that an embedding is one of those that the index gives first; after `asking`."""
+    """The condition that an embedding is one of those that the index gives first; after `asking`.
+
+    The value to follow is how many lists are read, as text. A scan begins when what it orders by is known.
+    """
     query = "half" if EmbeddingDistanceMetric(index.metric) is COSINE else "query"
-    ordering = index.ordering(model.embedding_size, f"select {query} from asked")  # noqa: S608 # nosec B608
+    wanted = f"select {query} from asked, set_config('ivfflat.probes', %s, true)"  # noqa: S608 # nosec B608
+    ordering = index.ordering(model.embedding_size, wanted)
     source = f"{index.table} where {index.predicate}"
     keys = f"select inference_id from {source} order by {ordering} limit {depth}"  # noqa: S608 # nosec B608
     return f"inference_id = any(array({keys}))"

@@ -9,7 +9,6 @@ import logging
 import math
 import random
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,10 +20,12 @@ from django.conf import settings
 from django.db import DatabaseError, IntegrityError, OperationalError, connection, connections, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
+from pgvector import Vector
 from psycopg.errors import ProgramLimitExceeded
 
+from inference_store import statements
 from inference_store.contract.enums import EmbeddingDistanceMetric
-from inference_store.models import Embedding, Inference, RegisteredModel, VectorIndex
+from inference_store.models import Embedding, RegisteredModel, VectorIndex
 from inference_store.models.job import hence
 from inference_store.models.vector_index import (
     COSINE,
@@ -45,6 +46,8 @@ from inference_store.query.neighbours import (
     scale,
     take_wanted,
 )
+from inference_store.services.background import Background
+from inference_store.services.writers import INFERENCE_IDS, wait_for_holders
 
 logger = logging.getLogger(__name__)
 State = VectorIndex.State
@@ -53,8 +56,6 @@ LEASE_SECONDS = 60.0
 GRACE_SECONDS = 60.0
 """Until an index that was replaced is dropped: longer than a search takes from choosing it to reading it."""
 COPIED_AT_ONCE = 10_000
-WRITERS_SECONDS = 60.0
-POLL_SECONDS = 0.05
 FEWEST_AT_ONCE = 1_000
 """New rows that are worth an index when somebody asks for one."""
 MOST_LISTS = 1_000
@@ -113,28 +114,12 @@ def _metrics(model: RegisteredModel) -> list[EmbeddingDistanceMetric]:
 
 
 # --- All that is due ----------------------------------------------------------------------------------------
-_building = threading.Lock()
+_building = Background("Building vector indexes")
 
 
 def build_in_background() -> bool:
-    """Build what is due in a thread of this process, so that a long build holds up no job.
-
-    False where this process is at it already.
-    """
-    if not _building.acquire(blocking=False):
-        return False
-
-    def run() -> None:
-        try:
-            build_due()
-        except Exception:
-            logger.exception("Building vector indexes; it is tried again.")
-        finally:
-            _building.release()
-            connections.close_all()
-
-    threading.Thread(target=run, daemon=True).start()
-    return True
+    """Build what is due, so that a long build holds up no job; False where this process is at it already."""
+    return _building.begin(lambda: build_due())
 
 
 def build_due(only: RegisteredModel | None = None, *, at_once: bool = False) -> int:
@@ -310,12 +295,12 @@ def _make_units(plan: Plan) -> bool:
     covered = plan.replaced[0].watermark if plan.replaced else plan.after
     if covered >= plan.watermark:
         return True
-    if not _wait_for_holders("pg_get_serial_sequence(%s, 'id')", Inference._meta.db_table):
+    if not wait_for_holders(INFERENCE_IDS):
         return False
     after: int | None = covered
     while after is not None:
         after = _value(MAKE_UNITS, [plan.model.pk, after, plan.watermark, COPIED_AT_ONCE])
-    if not _wait_for_holders("%s", EMBEDDINGS):
+    if not wait_for_holders(EMBEDDINGS):
         return False
     with connection.cursor() as cursor:
         cursor.execute(DROP_UNITS, [plan.model.pk, covered, plan.watermark])
@@ -323,23 +308,6 @@ def _make_units(plan: Plan) -> bool:
     return True
 
 
-def _wait_for_holders(relation: str, name: str) -> bool:
-    """Wait until all transactions have ended that hold a writer's lock there now."""
-    end, holders = time.monotonic() + WRITERS_SECONDS, None
-    while True:
-        now = set(_value(HOLDERS.format(relation=relation), [name]))
-        holders = now if holders is None else holders & now
-        if not holders or time.monotonic() > end:
-            return not holders
-        time.sleep(POLL_SECONDS)
-
-
-HOLDERS = """
-    select coalesce(array_agg(virtualtransaction), '{{}}') from pg_locks
-     where locktype = 'relation' and mode = 'RowExclusiveLock' and pid <> pg_backend_pid()
-       and database = (select oid from pg_database where datname = current_database())
-       and relation = ({relation})::regclass
-"""
 # The last key of these, or null where there are no more.
 MAKE_UNITS = """
     with chunk as materialized (
@@ -408,7 +376,7 @@ def _measured(
     if not queries:
         return [(DEPTHS[-1], index.lists, None)], 1.0
     depths = [depth for depth in DEPTHS if depth <= index.row_count / 4] or [index.row_count]
-    exact = [_distances(index, model, query, max(depths), exactly=True) for query in queries]
+    exact = [_exact(index, query, max(depths)) for query in queries]
     probes, found, recall = 1, [], 0.0
     for depth in depths:
         while True:
@@ -456,15 +424,20 @@ def _sample(index: VectorIndex) -> list[list[float]]:
     return [vector.tolist() for vector in stored[1::2] + drawn]
 
 
-def _distances(
-    index: VectorIndex, model: RegisteredModel, query: list[float], depth: int, *, exactly: bool
-) -> list[float]:
-    """Of the nearest so many, ascending; by the index unless exactly."""
+def _exact(index: VectorIndex, query: list[float], depth: int) -> list[float]:
+    """How far the nearest so many are, ascending."""
     metric = EmbeddingDistanceMetric(index.metric)
-    among = index.predicate if exactly else near(index, model, depth)
-    with connection.cursor() as cursor:
-        cursor.execute(f"{asking(metric, query)} {exact_distances(metric, among)} limit {depth}")
-        return [distance for distance, _ in cursor.fetchall()]
+    statement = f"{asking(metric)} {exact_distances(metric, index.predicate)} limit {depth}"
+    return [distance for distance, _ in statements.rows(statement, [Vector(query)], anew=True)]
+
+
+def _found(
+    index: VectorIndex, model: RegisteredModel, query: list[float], depth: int, probes: int
+) -> list[float]:
+    """How far those are that reading so many lists finds."""
+    metric = EmbeddingDistanceMetric(index.metric)
+    statement = f"{asking(metric)} {exact_distances(metric, near(index, model, depth))}"
+    return [distance for distance, _ in statements.rows(statement, [Vector(query), str(probes)])]
 
 
 def _recalls(
@@ -479,13 +452,11 @@ def _recalls(
     """The mean share of the nearest that reading so many lists finds; equally near ones are as good."""
     nearest = nearest or _relied_on(depth)
     shares = []
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(f"set local ivfflat.probes = {probes}; set local enable_sort = off")
-        for query, distances in zip(queries, exact, strict=True):
-            wanted = distances[:nearest]
-            found = _distances(index, model, query, depth, exactly=False)
-            limit = wanted[-1] + 1e-6 * max(1.0, abs(wanted[-1]))
-            shares.append(min(1.0, sum(each <= limit for each in found) / len(wanted)))
+    for query, distances in zip(queries, exact, strict=True):
+        wanted = distances[:nearest]
+        found = _found(index, model, query, depth, probes)
+        limit = wanted[-1] + 1e-6 * max(1.0, abs(wanted[-1]))
+        shares.append(min(1.0, sum(each <= limit for each in found) / len(wanted)))
     return sum(shares) / len(shares)
 
 

@@ -2,7 +2,7 @@
 
 import threading
 from io import StringIO
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from inference_store.models.job import hence
 from inference_store.query import neighbours
 from inference_store.services import deletion, vector_indexes
 from tests.making import make_model, make_request, store
-from tests.neighbourhood import clustered, distances, make_units, nearest, plant, share_found
+from tests.neighbourhood import clustered, distances, make_units, nearest, plant, request_of, share_found
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SIZE = 16
@@ -104,6 +104,31 @@ def test_each_is_at_most_as_large_as_all_before_it():
     assert vector_indexes.drop_unneeded() == 4
     assert stored_indexes() == {index.name: True for index in chain_of(model)}
     check(model, held)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_of_each_index_as_many_lists_are_read_as_are_meant_for_it(metric, monkeypatch):
+    """The number is set within the statement, by what a scan orders by."""
+    model, vectors, _ = planted(2_000)
+    neighbours._here.wanted = {(model.pk, metric)}
+    vector_indexes.write_down_wanted()
+    vector_indexes.build_due()
+    more, _ = add(model, 1_000, 2_000, 12)
+    vector_indexes.build_due()
+    chain = chain_of(model, metric)
+    assert [index.row_count for index in chain] == [2_000, 1_000]
+    request = request_of(vectors[0] - more[0], metric)
+    search = neighbours._Search(model, request, request.embedding_filters, chain)
+    few, whole = ([search._search([(index, n)], 100)[0] for index in chain] for n in (1, 1_000))
+    assert [len(each) for each in whole] == [100, 100]
+    assert few[0] != whole[0]
+    assert few[1] != whole[1]
+    for _ in range(8):  # the last ones by a plan that was made once for all values
+        for counts in product((1, 1_000), repeat=2):
+            found = search._search([*zip(chain, counts, strict=True)], 100)
+            assert found == [(few if n == 1 else whole)[at] for at, n in enumerate(counts)]
+    exact = distances(metric, vectors[0] - more[0], vectors)
+    assert np.allclose([distance for distance, _ in whole[0]], np.sort(exact)[:100], atol=1e-4)
 
 
 def test_deleted_and_restored_and_new_embeddings():
@@ -323,7 +348,7 @@ def test_the_task_builds_in_a_thread_once(monkeypatch):
     assert begun.wait(60)
     assert tasks.build_vector_indexes() is False
     go_on.set()
-    with vector_indexes._building:  # it is given back
+    with vector_indexes._building.at_it:  # it is given back
         pass
 
 
