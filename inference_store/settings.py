@@ -160,6 +160,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 10.0,
         "options": {"expires": 10},
     },
+    "build segments": {
+        "task": "inference_store.build_segments",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
     "expire archives": {"task": "inference_store.expire_archives", "schedule": 300.0},
     "sweep blobs": {"task": "inference_store.sweep_blobs", "schedule": 3600.0},
     "forget positions": {
@@ -291,6 +296,8 @@ AUDIT_HEAD_FILE = env.str("AUDIT_HEAD_FILE", default="")
 
 # --- Search by embedding ------------------------------------------------------------------------------------
 # Embeddings of a model that are worth a vector index; fewer are searched exactly.
+# Of each web process: the numbers of segments, by which counts and histograms are quick.
+SEGMENT_CACHE_MB = env.int("SEGMENT_CACHE_MB", default=512)
 VECTOR_INDEX_ROWS = env.int("VECTOR_INDEX_ROWS", default=10_000)
 
 # --- The API ------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from inference_store.services import (
     retention,
     retention_runs,
     sealing,
+    segments,
     sessions,
     slot_assignment,
     soft_deletion,
@@ -76,6 +77,11 @@ def assign_slots() -> int:
 @shared_task(name="inference_store.build_vector_indexes")
 def build_vector_indexes() -> bool:
     return vector_indexes.build_in_background()
+
+
+@shared_task(name="inference_store.build_segments")
+def build_segments() -> bool:
+    return segments.build_in_background()
 
 
 @shared_task(name="inference_store.remove_leftovers")

@@ -17,6 +17,7 @@ from inference_store.models.registered_model import RegisteredModel
 from inference_store.models.retention import RetentionPolicy, RetentionPreviewItem, RetentionTask
 from inference_store.models.saved_view import SavedView
 from inference_store.models.search_slot import SearchSlot
+from inference_store.models.segment import Segment, SegmentChange, SegmentColumn
 from inference_store.models.soft_deletion import SoftDeletedInference
 from inference_store.models.vector_index import VectorIndex
 
@@ -49,6 +50,9 @@ __all__ = [
     "Role",
     "SavedView",
     "SearchSlot",
+    "Segment",
+    "SegmentChange",
+    "SegmentColumn",
     "SoftDeletedInference",
     "Token",
     "UnitEmbedding",

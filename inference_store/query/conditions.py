@@ -10,6 +10,7 @@ from typing import Any
 from django.db.models import BooleanField, F, Field, Func, Value
 
 from inference_store.models import Entry, Inference
+from inference_store.query.numbers import Asked, joined
 
 TABLE, ENTRIES = Inference._meta.db_table, Entry._meta.db_table
 COLUMN_OF = {"r": re.compile(r"\br\."), "e": re.compile(r"\be\.")}
@@ -36,21 +37,29 @@ class Condition(Written):
     """What holds for an inference, or for an entry.
 
     `row_by_row`: how to ask it of a few rows that are read one after the other, where that is another way.
+    `asked`: how to ask it of columns of numbers, where that can be done.
     """
 
     conditional = True
 
-    def __init__(self, text: str, *values: Any, of: str = "r", row_by_row: str | None = None) -> None:
+    def __init__(
+        self,
+        text: str,
+        *values: Any,
+        of: str = "r",
+        row_by_row: str | None = None,
+        asked: Asked | None = None,
+    ) -> None:
         super().__init__(text, values, BooleanField(), of=of)
-        self.row_by_row = row_by_row or text
+        self.row_by_row, self.asked = row_by_row or text, asked
 
 
 def all_of(conditions: Sequence[Condition]) -> Condition:
-    return _joined(" and ", conditions) if conditions else Condition("true")
+    return _joined("and", conditions) if conditions else Condition("true")
 
 
 def any_of(conditions: Sequence[Condition]) -> Condition:
-    return _joined(" or ", conditions) if conditions else Condition("false")
+    return _joined("or", conditions) if conditions else Condition("false")
 
 
 def _joined(word: str, conditions: Sequence[Condition]) -> Condition:
@@ -58,11 +67,12 @@ def _joined(word: str, conditions: Sequence[Condition]) -> Condition:
         return conditions[0]
     (of,) = {each.of for each in conditions}
     text, row_by_row = (
-        word.join(f"({part})" for part in parts)
+        f" {word} ".join(f"({part})" for part in parts)
         for parts in zip(*((each.text, each.row_by_row) for each in conditions), strict=True)
     )
     values = [value for each in conditions for value in each.values]
-    return Condition(text, *values, of=of, row_by_row=row_by_row)
+    asked = joined(word, [each.asked for each in conditions])
+    return Condition(text, *values, of=of, row_by_row=row_by_row, asked=asked)
 
 
 class EqualsAny(Func):

@@ -10,7 +10,8 @@ from inference_store.models import Catalogue, Inference, Leftover, RegisteredMod
 from inference_store.models.catalogue import BUCKETS
 from inference_store.models.search_slot import Unfit, double_of, slot_type
 from inference_store.query.conditions import ENTRIES, Condition
-from inference_store.query.matching import conditions_of, entry_condition, matching, number_of
+from inference_store.query.matching import conditions_of, entry_condition, matching
+from inference_store.query.segments import number_of
 from inference_store.query.uses import note_filters
 
 ORDERING = (">", ">=", "<", "<=")

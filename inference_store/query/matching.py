@@ -6,7 +6,6 @@ from typing import Any, TypeAlias
 
 from django.db.models import QuerySet
 
-from inference_store import statements
 from inference_store.contract.filters import (
     BaseInferenceFilter,
     DeconstructedInferenceFilter,
@@ -15,8 +14,10 @@ from inference_store.contract.filters import (
     parse_instant,
 )
 from inference_store.models import Inference, RegisteredModel, SearchSlot
-from inference_store.query.conditions import ENTRIES, TABLE, Condition, all_of
+from inference_store.models.segment import TIME
+from inference_store.query.conditions import ENTRIES, Condition, all_of
 from inference_store.query.metadata_conditions import Slots, metadata_condition
+from inference_store.query.numbers import Compared, microseconds
 from inference_store.query.places import located
 from inference_store.query.uses import note_filters
 
@@ -53,13 +54,6 @@ def stated(model: RegisteredModel, conditions: Sequence[Condition]) -> Stated:
     """Those conditions, of the model's inferences, as a statement has them."""
     held = all_of([Condition("r.registered_model_id = %s", model.pk), *conditions])
     return held.text, list(held.values)
-
-
-def number_of(model: RegisteredModel, conditions: Sequence[Condition]) -> int:
-    """How many of the model's inferences these conditions hold for."""
-    condition, values = stated(model, conditions)
-    statement = f"select count(*) from {TABLE} r where {condition}"  # noqa: S608 # nosec B608
-    return int(statements.rows(statement, values, anew=True)[0][0])
 
 
 def conditions_of(model: RegisteredModel, filters: BaseInferenceFilter | None) -> Conditions:
@@ -102,12 +96,12 @@ def _hash_condition(text: str) -> Condition:
 
 
 def _time_conditions(window: TimeWindowFilter) -> list[Condition]:
-    conditions = []
-    if window.start is not None:
-        conditions.append(Condition("r.created_at >= %s", parse_instant(window.start)))
-    if window.end is not None:
-        conditions.append(Condition("r.created_at <= %s", parse_instant(window.end)))
-    return conditions
+    return [
+        Condition(f"r.created_at {operator} %s", moment, asked=Compared(TIME, operator, microseconds(moment)))
+        for operator, given in ((">=", window.start), ("<=", window.end))
+        if given is not None
+        for moment in [parse_instant(given)]
+    ]
 
 
 def entry_condition(wanted: DeconstructedInferenceFilter | None) -> Condition | None:

@@ -16,6 +16,7 @@ from inference_store.contract.enums import MetadataFilterOperator
 from inference_store.contract.filters import MetadataFilter, split_path
 from inference_store.models.search_slot import Unfit, double_of, slot_type
 from inference_store.query.conditions import Condition, Written, all_of, any_of
+from inference_store.query.numbers import Compared
 
 Slots: TypeAlias = Mapping[tuple[str, str], str]
 """The column that repeats a key's values, by (type, key)."""
@@ -80,10 +81,15 @@ def _slot_condition(wanted: MetadataFilter, slot: str) -> Condition | None:
         operands: list[Any] = [each if isinstance(each, str) else double_of(each) for each in wanted.operands]
     except Unfit:
         return None
-    array_type = "text" if kind == "string" else "float8"
-    condition = _comparison(wanted, f"r.{slot}", (), operands, array_type)
+    if kind == "string":
+        return _comparison(wanted, f"r.{slot}", (), operands, "text")
+    operator = MetadataFilterOperator(wanted.operator)
+    value = tuple(operands) if operator is MetadataFilterOperator.IN else operands[0]
+    condition = _comparison(wanted, f"r.{slot}", (), operands, "float8")
+    condition.asked = Compared(slot, operator.value, value)
     if wanted.type == "json.int":  # the slot holds the numbers with a fraction too
-        return all_of([condition, Condition(f"r.{slot} = floor(r.{slot})")])
+        whole = Condition(f"r.{slot} = floor(r.{slot})", asked=Compared(slot, "is whole"))
+        return all_of([condition, whole])
     return condition
 
 

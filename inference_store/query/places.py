@@ -5,6 +5,7 @@ import math
 from inference_store.contract.filters import GeoCircle, GeolocationFilter, GeoRectangle
 from inference_store.models.inference import LATITUDE_BANDS_PER_DEGREE
 from inference_store.query.conditions import Condition, all_of, any_of
+from inference_store.query.numbers import Compared, joined
 
 EARTH_RADIUS_METERS = 6_371_008.8
 MOST_BANDS = 120
@@ -32,19 +33,22 @@ FLAT_MARGIN = 1e-9
 def between_latitudes(south: float, north: float) -> Condition:
     """Between two latitudes, by bands of the index where they are few."""
     first, last = (math.floor(each * LATITUDE_BANDS_PER_DEGREE) for each in (south, north))
-    between = Condition("r.latitude >= %s::float8 and r.latitude <= %s::float8", south, north)
+    asked = joined("and", [Compared("latitude", ">=", south), Compared("latitude", "<=", north)])
+    between = Condition("r.latitude >= %s::float8 and r.latitude <= %s::float8", south, north, asked=asked)
     if last - first >= MOST_BANDS:
         return between
     bands = Condition("r.latitude_band = any(%s::smallint[])", list(range(first, last + 1)))
-    return all_of([between, bands])
+    both = all_of([between, bands])
+    both.asked = asked  # the bands say nothing more
+    return both
 
 
 def east_of(west: float) -> Condition:
-    return Condition("r.longitude >= %s::float8", west)
+    return Condition("r.longitude >= %s::float8", west, asked=Compared("longitude", ">=", west))
 
 
 def west_of(east: float) -> Condition:
-    return Condition("r.longitude <= %s::float8", east)
+    return Condition("r.longitude <= %s::float8", east, asked=Compared("longitude", "<=", east))
 
 
 def _around(circle: GeoCircle) -> list[Condition]:
@@ -136,4 +140,5 @@ def located(wanted: GeolocationFilter) -> Condition:
         held += _within_circle(wanted.gps_coordinates_circle)
     if wanted.gps_coordinates_rectangle:
         held += _within_rectangle(wanted.gps_coordinates_rectangle)
-    return all_of([Condition("r.latitude is not null"), *held] if held else [])
+    somewhere = Condition("r.latitude is not null", asked=Compared("latitude", "is not null"))
+    return all_of([somewhere, *held] if held else [])

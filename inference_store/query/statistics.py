@@ -1,8 +1,10 @@
 """Statistics over metadata: histograms, values by frequency, the keys there are."""
 
 import math
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 from django.db.models import Count, QuerySet
 
 from inference_store import statements
@@ -17,11 +19,15 @@ from inference_store.contract.metadata import (
 )
 from inference_store.models import Catalogue, MetadataKey, RegisteredModel, SearchSlot
 from inference_store.query.conditions import TABLE, Condition, Written
-from inference_store.query.matching import conditions_of, matching, number_of, stated
+from inference_store.query.matching import conditions_of, matching, stated
 from inference_store.query.metadata_conditions import value_of
+from inference_store.query.numbers import Array
+from inference_store.query.segments import number_of, numbers_of
 from inference_store.query.uses import note_use
 
 MOST_VALUES = 1_000
+FEW_EDGES = 50
+"""Up to so many, numbers are compared with each; else each number is looked up among them."""
 
 
 def key_type_counts(model: RegisteredModel) -> MetadataKeyTypeCounts:
@@ -47,7 +53,9 @@ def metadata_statistics(
     value = value_of(str(request.type), request.key, slots)
     if is_text:
         return _by_value(matching(model, request.filters).annotate(value=value).filter(value__isnull=False))
-    return _histogram(_Values(model, conditions_of(model, request.filters).all, value), request)
+    conditions = conditions_of(model, request.filters).all
+    held = numbers_of(model, conditions, slot) if slot else None
+    return _histogram(_Values(model, conditions, value) if held is None else _Held(held), request)
 
 
 def _by_value(queryset: QuerySet[Any]) -> MetadataStatistics:
@@ -63,14 +71,43 @@ def _frequencies(found: list[tuple[str, int]], count: int) -> MetadataStatistics
     )
 
 
+class _Held:
+    """Numbers that are at hand."""
+
+    def __init__(self, numbers: Array) -> None:
+        self.numbers = numbers
+
+    def number(self) -> int:
+        return len(self.numbers)
+
+    def ends(self) -> tuple[Any, Any]:
+        if not len(self.numbers):
+            return None, None
+        return float(self.numbers.min()), float(self.numbers.max())
+
+    def counts(self, edges: list[float], *, from_least: bool) -> list[int]:
+        low, high, inner = edges[0], edges[-1], edges[1:-1]
+        numbers = self.numbers
+        if len(inner) > FEW_EDGES:
+            inside = numbers[(numbers >= low) & (numbers <= high)]
+            counts = np.bincount(np.searchsorted(inner, inside, "right"), minlength=len(inner) + 1)
+            return [int(count) for count in counts]
+        # Comparing all with one edge takes no longer than looking up three of them.
+        before = [int(np.count_nonzero(numbers < edge)) for edge in (low, *inner)]
+        return [end - start for start, end in pairwise([*before, int(np.count_nonzero(numbers <= high))])]
+
+
 class _Values:
-    """The numbers of a key that the inferences have for which the conditions hold."""
+    """The numbers of a key that the inferences have for which the conditions hold, read by the database."""
 
     def __init__(self, model: RegisteredModel, conditions: list[Condition], value: Written) -> None:
         self.value = value
         self.model = model
         self.conditions = [*conditions, Condition(f"{value.text} is not null", *value.values)]
         self.condition, self.values = stated(model, self.conditions)
+
+    def number(self) -> int:
+        return number_of(self.model, self.conditions)
 
     def ends(self) -> tuple[Any, Any]:
         """The least and the greatest: without a count beside them, a slot's index gives these."""
@@ -97,7 +134,7 @@ class _Values:
         return [counts.get(position + 1, 0) for position in range(len(starts))]
 
 
-def _histogram(numbers: _Values, request: NewGetMetadataStatisticsRequest) -> MetadataStatistics:
+def _histogram(numbers: _Held | _Values, request: NewGetMetadataStatisticsRequest) -> MetadataStatistics:
     least, greatest = numbers.ends()
     if least is None:
         return MetadataStatistics(count=0, distribution={})
@@ -110,7 +147,7 @@ def _histogram(numbers: _Values, request: NewGetMetadataStatisticsRequest) -> Me
     )
     counts = numbers.counts(edges, from_least=low is None) if edges else []
     return MetadataStatistics(
-        count=sum(counts) if low is None and high is None else number_of(numbers.model, numbers.conditions),
+        count=sum(counts) if low is None and high is None else numbers.number(),
         min=least,
         max=greatest,
         distribution=_spelled(edges, counts),

@@ -68,6 +68,14 @@ RESTORE_UNITS = """
       from inference_store_embedding where inference_id = any(%(keys)s)
     on conflict do nothing
 """
+# No trigger says so, as ingest stores no old ids.
+NOTE_RESTORED = """
+    insert into inference_store_segmentchange (registered_model_id, inference_id)
+    select registered_model_id, id from inference_store_inference held
+     where id = any(%(keys)s) and exists (
+           select from inference_store_segment s
+            where s.registered_model_id = held.registered_model_id and held.id <= s.watermark)
+"""
 
 
 @dataclass(slots=True)
@@ -170,6 +178,7 @@ def _insert(keys: list[int]) -> set[int]:
         cursor.execute(_restoring(RESTORE_ENTRIES, Entry), given)
         cursor.execute(RESTORE_EMBEDDINGS, {"keys": restored})
         cursor.execute(RESTORE_UNITS, {"keys": restored})
+        cursor.execute(NOTE_RESTORED, {"keys": restored})
     return set(restored)
 
 

@@ -26,6 +26,7 @@ from hypothesis.stateful import (
 from hypothesis.strategies import booleans, integers, lists, none, one_of, sampled_from, tuples
 
 from inference_store.celery import app
+from tests import segmented
 from tests.fuzz.machine import archives, contents, expiry
 from tests.fuzz.machine.checks import check_answers, check_everything
 from tests.fuzz.machine.filters import filters_at
@@ -534,8 +535,9 @@ def go(runs, steps, number, downloads):
 
 
 @pytest.fixture
-def downloads(transactional_db, settings, tmp_path):
+def downloads(transactional_db, settings, tmp_path, monkeypatch):
     settings.BLOB_ROOT = tmp_path / "blobs"
+    segmented.always(monkeypatch)
     yield tmp_path
     app.control.purge()
 

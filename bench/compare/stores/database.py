@@ -39,10 +39,11 @@ def settle() -> None:
     """What the store's background and autovacuum do soon after a large load."""
     from django.db import connection
 
-    from inference_store.services import catalogues, vector_indexes
+    from inference_store.services import catalogues, segments, vector_indexes
 
     catalogues.keep_catalogues()
     vector_indexes.build_due()
+    segments.build_due()
     with connection.cursor() as cursor:
         cursor.execute("set statement_timeout = 0")
         cursor.execute("vacuum analyze")

@@ -20,7 +20,7 @@ from inference_store.models import (
     User,
 )
 from inference_store.models.job import hence
-from inference_store.services import catalogues, slot_assignment
+from inference_store.services import catalogues, segments, slot_assignment
 from inference_store.services.backups import HELD
 from inference_store.services.soft_deletion import restore_deleted
 from tests.cast import BASE, Caller
@@ -123,7 +123,7 @@ class Surface:
         self.backup.execute("select pg_advisory_unlock(%s)", [HELD])
 
     def index(self, model):
-        """Begin what large models have: catalogues, and columns for the keys that are searched by."""
+        """Begin what large models have: catalogues, columns for the keys that are searched by, segments."""
         row = self.rows[model.model_id]
         for column in catalogues.ALWAYS:
             catalogues.begin(row, column)
@@ -131,6 +131,7 @@ class Surface:
             slot_assignment.assign(model=row, type_=type_, key=key)
         for column in SLOT_COLUMNS:
             catalogues.begin(row, column)
+        segments.build_due(row)
 
     def work(self, task, pk):
         """What a worker does with a job of that kind."""
