@@ -10,7 +10,7 @@ SLOTS = {
     "n3": ("json.float", "weather.wind.speed"),
 }
 """The keys that the operations search by."""
-TABLES = ("inference", "entry", "embedding", "metadatakey")
+TABLES = ("inference", "entry", "embedding", "metadatakey", "segmentcolumn")
 SIZES = "select pg_table_size(%s::regclass), pg_indexes_size(%s::regclass)"
 
 
