@@ -26,6 +26,13 @@
     document.querySelector("[data-metadata-type]").value = option?.dataset.type ?? "";
   });
 
+  // --- Back and forward, pressed before anybody listened: the address is then of another page ---
+  const bare = (address) => address.split("#")[0];
+  document.addEventListener("htmx:load", () => {
+    const [arrival] = performance.getEntriesByType("navigation");
+    if (history.state?.htmx && bare(arrival.name) !== bare(location.href)) location.reload();
+  }, { once: true });
+
   // --- Selection: x ticks the current one; all that match leave no single ones to tick ---
   const ticks = () => [...document.querySelectorAll('#explore input[name="id"][form="selection"]')];
   const showSelection = () => {

@@ -80,6 +80,23 @@ def test_a_filter_swaps_the_results_and_back_forward_and_reload_show_the_same(op
     assert complaints == []
 
 
+def test_back_is_heard_before_the_scripts_have_come(open_page, complaints):
+    page, held = open_page(), []
+    page.goto("/models/detector/?label=owl")
+    page.get_by_label("Sort").select_option("Score")
+    expect(page).to_have_url(re.compile(r"\?label=owl&sort=score$"))
+    page.route(re.compile(r"htmx.*\.js"), lambda route: held.append(route), times=1)
+    page.reload(wait_until="commit")
+    while not held:
+        page.wait_for_timeout(10)
+    page.evaluate("history.back()")
+    expect(page).to_have_url(re.compile(r"\?label=owl$"))
+    held[0].continue_()
+    expect(page.locator("#sort")).to_have_value("")
+    expect(page.locator(COUNT)).to_have_text("20 inferences match")
+    assert complaints == []
+
+
 def test_a_chip_goes_and_the_focus_stays_on_the_page(open_page, complaints):
     page = open_page()
     page.goto("/models/detector/?label=owl&minimum_score=0.5")

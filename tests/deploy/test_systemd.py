@@ -99,7 +99,7 @@ def test_worker_and_scheduler(tmp_path: Path) -> None:
             program.start()
         worker.ready()
         wait_until(lambda: "inference_store.resume_jobs" in worker.said(), "the scheduler's word has arrived")
-        assert list(tmp_path.glob("beat-schedule*"))
+        wait_until(lambda: list(tmp_path.glob("beat-schedule*")), "the schedule is written down")
     finally:
         for program in (beat, worker):
             program.stop()
