@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from django.db import connections
+from django.db import connection, connections
 
 logger = logging.getLogger(__name__)
 
@@ -19,9 +19,14 @@ class Background:
         """Begin the work; False where this process is at it already."""
         if not self.at_it.acquire(blocking=False):
             return False
+        connected = threading.Event()
 
         def run() -> None:
             try:
+                try:
+                    connection.ensure_connection()
+                finally:
+                    connected.set()
                 work()
             except Exception:
                 logger.exception("%s; it is tried again.", self.name)
@@ -30,4 +35,6 @@ class Background:
                 connections.close_all()
 
         threading.Thread(target=run, daemon=True).start()
+        # At a task's end a worker closes its pool, but not a connection that was taken from it.
+        connected.wait()
         return True

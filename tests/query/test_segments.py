@@ -516,6 +516,7 @@ def test_who_writes_for_too_long_is_not_waited_for(monkeypatch):
     assert segments.build_due() == 1
 
 
+@pytest.mark.django_db(transaction=True)
 def test_the_task_builds_in_a_thread_once(monkeypatch):
     begun, go_on = threading.Event(), threading.Event()
 
