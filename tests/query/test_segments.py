@@ -19,6 +19,7 @@ from inference_store.query.matching import conditions_of, stated
 from inference_store.query.segments import number_of, numbers_of
 from inference_store.query.statistics import metadata_statistics
 from inference_store.services import deletion, metadata, segments, soft_deletion
+from inference_store.services.background import Background
 from tests import oracle, segmented
 from tests.making import LONG_AGO, make_model, make_request, store
 from tests.query import random_data
@@ -531,6 +532,21 @@ def test_the_task_builds_in_a_thread_once(monkeypatch):
     go_on.set()
     with segments._building.at_it:  # it is given back
         pass
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_thread_has_its_connection_before_the_task_is_over():
+    """For then the worker closes its pool."""
+    taken, held, background = threading.Event(), [], Background("Anything")
+
+    def work():
+        held.append(connection.connection is not None)
+        assert taken.wait(60)
+
+    assert background.begin(work)
+    taken.set()
+    with background.at_it:
+        assert held == [True]
 
 
 # --- When they are read -------------------------------------------------------------------------------------
