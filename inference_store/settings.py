@@ -296,9 +296,11 @@ AUDIT_HEAD_FILE = env.str("AUDIT_HEAD_FILE", default="")
 
 # --- Search by embedding ------------------------------------------------------------------------------------
 # Embeddings of a model that are worth a vector index; fewer are searched exactly.
-# Of each web process: the numbers of segments, by which counts and histograms are quick.
-SEGMENT_CACHE_MB = env.int("SEGMENT_CACHE_MB", default=512)
 VECTOR_INDEX_ROWS = env.int("VECTOR_INDEX_ROWS", default=10_000)
+
+# --- Counts and histograms ----------------------------------------------------------------------------------
+# Of each web process: for the columns of segments.
+SEGMENT_CACHE_MB = env.int("SEGMENT_CACHE_MB", default=512)
 
 # --- The API ------------------------------------------------------------------------------------------------
 API_BODY_MAXIMUM_BYTES = 2 * 2**20  # a filter, a policy, one inference without its embedding

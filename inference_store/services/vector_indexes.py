@@ -66,8 +66,6 @@ DRAWN = 0.25
 SPARE = 1.25
 WANTED_RECALL = 0.995
 MIB = 2**20
-
-
 Probes: TypeAlias = tuple[int, int, float | None]
 """As `VectorIndex.probes` has them."""
 
@@ -364,11 +362,8 @@ def _fail(index: VectorIndex, error: str) -> None:
 
 
 # --- Measuring ----------------------------------------------------------------------------------------------
-def _measured(
-    index: VectorIndex, model: RegisteredModel
-) -> tuple[list[tuple[int, int, float | None]], float]:
-    """The least probes that find enough neighbours at each depth, with their reach, and the recall of the 50
-    nearest.
+def _measured(index: VectorIndex, model: RegisteredModel) -> tuple[list[Probes], float]:
+    """The least probes that find enough neighbours at each depth, and the recall of the 50 nearest.
 
     None where that takes more than there is. Beyond the last depth, all lists are read.
     """

@@ -558,11 +558,8 @@ def test_few_are_found_by_an_index(monkeypatch):
     store(model, *(a_request(rng, model, str(number)) for number in range(200)))
     segments.build_due()
     model.inferences.filter(inference_id__in=[str(number) for number in range(19)]).update(n1=99.0)
-    segments.MOST_CHANGES, kept = 0, segments.MOST_CHANGES
-    try:
-        assert segments.build_due() == 1
-    finally:
-        segments.MOST_CHANGES = kept
+    monkeypatch.setattr(segments, "MOST_CHANGES", 0)
+    assert segments.build_due() == 1
     few = {"metadata_filter": [{"key": "speed", "type": "float", "operator": "=", "value": "99"}]}
     many = {"metadata_filter": [{"key": "speed", "type": "float", "operator": "<", "value": "99"}]}
     for asked, by_segments in ((few, False), (many, True)):

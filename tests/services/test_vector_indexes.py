@@ -107,7 +107,7 @@ def test_each_is_at_most_as_large_as_all_before_it():
 
 
 @pytest.mark.parametrize("metric", ["cosine", "l2"])
-def test_of_each_index_as_many_lists_are_read_as_are_meant_for_it(metric, monkeypatch):
+def test_of_each_index_as_many_lists_are_read_as_are_meant_for_it(metric):
     """The number is set within the statement, by what a scan orders by."""
     model, vectors, _ = planted(2_000)
     neighbours._here.wanted = {(model.pk, metric)}
