@@ -298,9 +298,9 @@ AUDIT_HEAD_FILE = env.str("AUDIT_HEAD_FILE", default="")
 # Embeddings of a model that are worth a vector index; fewer are searched exactly.
 VECTOR_INDEX_ROWS = env.int("VECTOR_INDEX_ROWS", default=10_000)
 
-# --- Counts and histograms ----------------------------------------------------------------------------------
-# Of each web process: for the columns of segments.
-SEGMENT_CACHE_MB = env.int("SEGMENT_CACHE_MB", default=512)
+# --- Counts, histograms and neighbours ----------------------------------------------------------------------
+# Of each web process: for the columns of segments and the codes of embeddings.
+COLUMN_CACHE_MB = env.int("COLUMN_CACHE_MB", default=512)
 
 # --- The API ------------------------------------------------------------------------------------------------
 API_BODY_MAXIMUM_BYTES = 2 * 2**20  # a filter, a policy, one inference without its embedding

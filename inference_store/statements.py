@@ -4,13 +4,18 @@ them prepared, unless another plan may be right for other values.
 The ORM's are put together, parsed and planned anew each time, and their values travel as text.
 """
 
+import struct
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
+import numpy as np
+import numpy.typing as npt
 from django.db import DEFAULT_DB_ALIAS, connections
 from pgvector import Vector
 from pgvector.psycopg.vector import VectorBinaryDumper, VectorDumper
 from psycopg import ClientCursor, Cursor, adapters
+from psycopg.adapt import Dumper
+from psycopg.postgres import types
 from psycopg.pq import Format
 
 MOST_VALUES = 60_000
@@ -19,6 +24,41 @@ MOST_VALUES = 60_000
 # Of no type: the statement names it, as types of extensions have another number in each database.
 adapters.register_dumper(Vector, VectorDumper)
 adapters.register_dumper(Vector, VectorBinaryDumper)
+
+
+class Keys(NamedTuple):
+    """Many primary keys as one value, a bigint[]: a list is put together number by number."""
+
+    held: npt.NDArray[np.int64]
+
+
+class _KeysDumper(Dumper):
+    """In binary, as array_send has it."""
+
+    format = Format.BINARY
+    oid = types["int8"].array_oid
+
+    def dump(self, obj: Keys) -> bytes:
+        count = len(obj.held)
+        head = struct.pack("!iii", 1 if count else 0, 0, types["int8"].oid)
+        if not count:
+            return head
+        elements = np.empty(count, [("length", ">i4"), ("value", ">i8")])
+        elements["length"], elements["value"] = 8, obj.held
+        return head + struct.pack("!ii", count, 1) + elements.tobytes()
+
+
+class _KeysTextDumper(Dumper):
+    """As text, where a statement is logged."""
+
+    oid = types["int8"].array_oid
+
+    def dump(self, obj: Keys) -> bytes:
+        return b"{" + ",".join(map(str, obj.held.tolist())).encode() + b"}"
+
+
+adapters.register_dumper(Keys, _KeysTextDumper)
+adapters.register_dumper(Keys, _KeysDumper)
 
 
 class _PlannedAnew(Cursor[Any]):

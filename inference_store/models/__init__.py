@@ -19,6 +19,7 @@ from inference_store.models.saved_view import SavedView
 from inference_store.models.search_slot import SearchSlot
 from inference_store.models.segment import Segment, SegmentChange, SegmentColumn
 from inference_store.models.soft_deletion import SoftDeletedInference
+from inference_store.models.vector_codes import VectorCodes
 from inference_store.models.vector_index import VectorIndex
 
 __all__ = [
@@ -57,5 +58,6 @@ __all__ = [
     "Token",
     "UnitEmbedding",
     "User",
+    "VectorCodes",
     "VectorIndex",
 ]

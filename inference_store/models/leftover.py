@@ -4,17 +4,10 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Func
 
-from inference_store import statements
 from inference_store.models.registered_model import RegisteredModel
-
-EXIST = "select from inference_store_leftover where registered_model_id = %s limit 1"
 
 
 class LeftoverQuerySet(models.QuerySet["Leftover"]):
-    def exist(self, model: RegisteredModel) -> bool:
-        """Whether there are any. Asked before every search for neighbours."""
-        return bool(statements.rows(EXIST, [model.pk]))
-
     def keys_of(self, model: RegisteredModel) -> models.QuerySet["Leftover", int]:
         """The inferences that are gone, one a row: for what reads entries or embeddings alone."""
         return self.filter(registered_model=model).values_list(Func(F("keys"), function="unnest"), flat=True)

@@ -70,6 +70,10 @@ class VectorIndex(models.Model):
         default=list,
         help_text="So many neighbours are found by reading so many lists, if they are not farther than that.",
     )
+    spread = models.FloatField(
+        null=True,
+        help_text="By how many bits codes may seem farther than embeddings are; empty: no codes yet.",
+    )
     recall = models.FloatField(null=True, help_text="Of the 50 nearest, measured after it was built.")
     error = models.TextField(blank=True, default="")
     claim = models.UUIDField(null=True)

@@ -21,10 +21,13 @@ from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import DEFAULT_LIMIT, EmbeddingFilter, NewGetInferencesRequest
 from inference_store.models import Leftover, RegisteredModel, VectorIndex
 from inference_store.models.vector_index import COSINE, EMBEDDINGS, UNITS, indexable
+from inference_store.query.codes import differences, expected, have_codes
+from inference_store.query.column_cache import Array
 from inference_store.query.conditions import TABLE, Condition
 from inference_store.query.embeddings import refuse_unfit
 from inference_store.query.matching import conditions_of, stated
 from inference_store.query.order import Order
+from inference_store.statements import Keys
 
 MOST_NEIGHBOURS = 1_000
 """Up to there, counted from the nearest, pages come from the indexes."""
@@ -40,6 +43,17 @@ FEW_PER_ROOT = {
     EmbeddingDistanceMetric.NEGATIVE_DOT_PRODUCT: 16,
 }
 """Times the root of all rows: where a filter leaves so few, reading them all is quicker than an index."""
+MORE_BY_CODES = 2
+"""Times as many are few where codes tell which of them to read."""
+CODED_FROM = 1_000
+SPARE_OF_SPREAD = 1.25
+MOST_BY_CODES = 3 / 4
+"""Of how many embeddings codes are compared; how much more than they may be off is read at once; where they
+leave more than that share, all are read."""
+HALVES_FIRST = f"""(array(
+    select inference_id from {UNITS} where inference_id = any(%s)
+     order by half <#> (select half from asked) limit {{depth}}) || %s::bigint[])"""  # noqa: S608 # nosec B608
+"""Of the first keys so many, and all of the second."""
 ENOUGH_TO_TELL = 32
 """So many that a filter leaves tell whether they lie among the others as if by chance."""
 ROUNDING = {COSINE: 1e-4}
@@ -56,6 +70,7 @@ OPERATORS = {
     EmbeddingDistanceMetric.NEGATIVE_DOT_PRODUCT: "<#>",
 }
 
+LEFTOVERS = Leftover._meta.db_table
 Found = list[tuple[float, int]]
 """(distance, key) each, nearest first."""
 _here = local()
@@ -171,22 +186,19 @@ class _Search:
         self.query = Vector(wanted.query_embedding)
         self.scale = scale(wanted.metric, wanted.query_embedding)
         self.rows = sum(index.row_count for index in chain)
+        self.has_leftovers = False
 
     def nearest(self, count: int) -> Found | None:
         """So many of the matching, fewer only where there are fewer; None where it takes an exact search."""
-        conditions = None
-        asked = conditions_of(self.model, self.filters).all
-        # What a large deletion left behind is still in the indexes, and matches nothing.
-        if asked or Leftover.objects.exist(self.model):
-            conditions = asked
-            found = self._among_few(conditions, count)
-            if found is not None:
-                return found
-        needed = count * MARGIN * (1 if conditions is None else MARGIN_OF_FILTERS)
+        conditions = conditions_of(self.model, self.filters).all
+        if conditions and (few := self._among_few(conditions, count)) is not None:
+            return few
+        needed = count * MARGIN * (MARGIN_OF_FILTERS if conditions else 1)
         while depth := _depth_for(needed):
             found, horizon = self._by_index(depth)
             spread = True
-            if conditions is not None:
+            # What a large deletion left behind is still in the indexes, and matches nothing.
+            if conditions or self.has_leftovers:
                 passing = self._passing([key for _, key in found], conditions)
                 spread = _spread([rank for rank, (_, key) in enumerate(found) if key in passing], count)
                 found = [each for each in found if each[1] in passing]
@@ -207,53 +219,57 @@ class _Search:
         return {key for (key,) in statements.rows(statement, values, anew=True)}
 
     def _among_few(self, conditions: list[Condition], count: int) -> Found | None:
-        """Of these inferences, where they are few; None if they are more.
+        """Of these inferences, where they are few; None if they are more."""
+        by_codes = self.metric is COSINE and have_codes(self.chain, self.model.embedding_size)
+        few = int(FEW_PER_ROOT[self.metric] * math.sqrt(self.rows) * (MORE_BY_CODES if by_codes else 1))
+        condition, values = stated(self.model, conditions)
+        keys = f"select r.id from {TABLE} r where {condition} limit {few + 1}"  # noqa: S608 # nosec B608
+        statement = f"select string_agg(int8send(id), '') from ({keys}) held"  # noqa: S608 # nosec B608
+        sent = statements.rows(statement, values, anew=True)[0][0]
+        found = np.sort(np.frombuffer(sent or b"", ">i8").astype(np.int64))
+        if len(found) > few:
+            return None
+        older, newer = np.split(found, [np.searchsorted(found, self.chain[-1].watermark, "right")])
+        query = self.query.to_numpy()
+        if by_codes and len(older) >= max(CODED_FROM, count + 1) and query.any():
+            return self._by_codes(older, newer, differences(self.chain, older, query), count)
+        return self._nearest_of(older, newer, count)
+
+    def _by_codes(self, older: Array, newer: Array, differing: Array, count: int) -> Found:
+        """Of these, those whose codes differ in so few signs that they may be among the nearest."""
+        size, spread = self.model.embedding_size, max(index.spread or 0 for index in self.chain)
+        most = SPARE_OF_SPREAD * spread + np.partition(differing, count)[count]
+        while True:
+            near = older[differing <= most]
+            if len(near) > len(older) * MOST_BY_CODES:
+                return self._nearest_of(older, newer, count)
+            found = self._nearest_of(near, newer, count)
+            needed = expected(size, found[count - 1][0]) + spread if len(found) >= count else size
+            if needed <= most:
+                return found
+            most = needed
+
+    def _nearest_of(self, older: Array, newer: Array, count: int) -> Found:
+        """Of the embeddings of these keys, some beyond the last watermark.
 
         Of cosines only so many are computed as must be: those that halves put first, and more where halves
         can't tell.
         """
-        few = int(FEW_PER_ROOT[self.metric] * math.sqrt(self.rows))
-        depth = MARGIN_OF_HALVES * count if self.metric is COSINE else None
-        while True:
-            total, found = self._read_few(conditions, few, depth, count)
-            if total > few:
-                return None
+        if self.metric is COSINE:
+            depth = MARGIN_OF_HALVES * count
+            found = self._distances(HALVES_FIRST.format(depth=depth), [Keys(older), Keys(newer)])
             units = [distance for distance, key in found if key <= self.chain[-1].watermark]
-            if depth is None or len(units) < depth:
+            if len(units) < depth:
                 return found[:count]
             certain = self._certain(found, max(units) - MOST_ROUNDING)
             if len(certain) >= count:
                 return certain[:count]
-            depth = None
+        return self._distances("%s", [Keys(np.concatenate([older, newer]))], f"limit {count}")
 
-    def _read_few(
-        self, conditions: list[Condition], few: int, depth: int | None, count: int
-    ) -> tuple[int, Found]:
-        """How many they are, and the exact distances: of those that halves put first and of all newer ones;
-        without a depth, of the nearest."""
-        condition, values = stated(self.model, conditions)
-        keys = f"select r.id from {TABLE} r where {condition} limit {few + 1}"  # noqa: S608 # nosec B608
-        of_few, watermark = "inference_id = any((select ids from few)::bigint[])", self.chain[-1].watermark
-        among, near, limit = of_few, "", f"limit {count}"
-        if depth is not None:
-            newer = f"select id from few, unnest(ids) id where id > {watermark}"  # noqa: S608 # nosec B608
-            among = f"inference_id = any(array(select inference_id from near union all {newer}))"  # noqa: S608 # nosec B608
-            near = (
-                f", near as materialized (select inference_id from {UNITS} "  # noqa: S608
-                f"where {of_few} and inference_id <= {watermark} "
-                f"order by half <#> (select half from asked) limit {depth})"  # nosec B608
-            )
-            limit = ""
-        # As one array: the index then goes from key to key, whatever the planner thinks of the filter.
-        statement = f"""
-            {asking(self.metric)}, counted as materialized (
-                select array_agg(id) as ids, count(*) as n from ({keys}) held(id)
-            ), few as materialized (select ids from counted where n <= {few}){near}
-            select n, distance, inference_id from counted left join lateral (
-                {exact_distances(self.metric, among)} {limit}
-            ) found on true"""  # noqa: S608 # nosec B608
-        rows = statements.rows(statement, [self.query, *values], anew=True)
-        return rows[0][0], sorted((distance, key) for _, distance, key in rows if key is not None)
+    def _distances(self, keys: str, values: list[Keys], limit: str = "") -> Found:
+        # As one array: the index then goes from key to key.
+        among = exact_distances(self.metric, f"inference_id = any({keys}::bigint[])")
+        return sorted(statements.rows(f"{asking(self.metric)} {among} {limit}", [self.query, *values]))
 
     def _by_index(self, depth: int) -> tuple[Found, float]:
         """The nearest of each index and of the rest, and how far nothing that was held back can be."""
@@ -284,20 +300,24 @@ class _Search:
         self, lists: list[tuple[VectorIndex, int]], depth: int, *, newer: bool = False
     ) -> list[Found]:
         """The nearest of each index by so many of its lists, and of all that is newer than the indexes."""
+        of_model = f"registered_model_id = {self.model.pk}"
         among = [near(index, self.model, depth) for index, _ in lists]
         if newer:
-            watermark = self.chain[-1].watermark
-            among.append(f"registered_model_id = {self.model.pk} and inference_id > {watermark}")
+            among.append(f"{of_model} and inference_id > {self.chain[-1].watermark}")
         parts = [
             f"(select {number}, distance, inference_id from "  # noqa: S608
             f"({exact_distances(self.metric, each)} limit {depth}) found)"  # nosec B608
             for number, each in enumerate(among)
         ]
-        statement = f"{asking(self.metric)} {' union all '.join(parts)}"
+        left = f"select -1, null, null where exists (select from {LEFTOVERS} where {of_model})"  # noqa: S608 # nosec B608
+        statement = f"{asking(self.metric)} {' union all '.join([*parts, left])}"
         found: list[Found] = [[] for _ in parts]
         probes = [str(max(1, probes)) for _, probes in lists]
         for number, distance, key in statements.rows(statement, [self.query, *probes]):
-            found[number].append((distance, key))
+            if number < 0:
+                self.has_leftovers = True
+            else:
+                found[number].append((distance, key))
         return found
 
     def _strange(self, answers: list[Found], rest: Found, depth: int) -> list[int]:

@@ -1,8 +1,8 @@
 """Rows as the contract's objects, or plain as the wire has them."""
 
-import base64
 import json
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
@@ -10,6 +10,7 @@ from typing import Any, Self, TypeAlias
 
 import numpy as np
 import orjson
+from pybase64 import b64encode_as_string
 from pydantic import TypeAdapter
 from pydantic_core import from_json
 
@@ -20,6 +21,7 @@ from inference_store.contract.metadata import Metadata
 from inference_store.models import Embedding, Inference, RegisteredModel
 from inference_store.query.conditions import TABLE
 from inference_store.query.embeddings import Vector, finite_distance, spelled
+from inference_store.statements import Keys
 
 Plain = dict[str, Any]
 """What travels, field by field; for orjson, which spells fragments."""
@@ -60,7 +62,7 @@ class Wanted:
 
     @classmethod
     def by_key(cls, keys: list[int]) -> Self:
-        return cls("r.id = any(%s)", [keys])
+        return cls("r.id = any(%s)", [Keys(np.array(keys, np.int64))])
 
     @classmethod
     def by_name(cls, model: RegisteredModel, inference_id: str) -> Self:
@@ -112,11 +114,9 @@ def _metadata(metadata: Mapping[str, Mapping[str, Any]]) -> list[Plain]:
     """All metadata of an inference, by key."""
     found: list[Plain] = []
     for type_, held in metadata.items():
-        if type_ == "string":
-            found += [{"key": key, "type": type_, "value": value} for key, value in held.items()]
-        else:
-            text_of = SPELLED[type_]
-            found += [{"key": key, "type": type_, "value": text_of(value)} for key, value in held.items()]
+        text_of = SPELLED[type_]
+        for key, value in held.items():
+            found.append({"key": key, "type": type_, "value": text_of(value)})
     if len(found) > 1:
         found.sort(key=_key)
     return found
@@ -134,25 +134,37 @@ def plain(
     row: _Row, model_id: str, vector: Vector | None, distance: float | None, form: EmbeddingForm
 ) -> Plain:
     """The row as it travels; its metadata parsed."""
-    (_, inference_id, created_at, updated_at, action, data, metadata, data_hash, data_source,
-     latitude, longitude, data_storage_key, is_protected, version, has_list) = row  # fmt: skip
+    return _plain(row, row[6], row[7], model_id, vector, distance, form)
+
+
+def _plain(
+    row: Sequence[Any],
+    metadata: Any,
+    data_hash: str,
+    model_id: str,
+    vector: Vector | None,
+    distance: float | None,
+    form: EmbeddingForm,
+) -> Plain:
+    # By number: this is half of what a page costs here, and to name each would be a third of that.
+    data, latitude, longitude, version, has_list = row[5], row[9], row[10], row[13], row[14]
     fields: Plain = {
         "model_id": model_id,
-        "inference_id": inference_id,
-        "created_at": created_at,
-        "updated_at": updated_at,
-        "inference_action": action,
+        "inference_id": row[1],
+        "created_at": row[2],
+        "updated_at": row[3],
+        "inference_action": row[4],
         "data": data,
         "embedding_distance": distance,
         "metadata": _metadata(metadata),
         "data_hash": data_hash,
-        "data_source": data_source,
+        "data_source": row[8],
         "data_coordinates": None
         if latitude is None or longitude is None
         else {"latitude": latitude, "longitude": longitude},
-        "data_storage_key": data_storage_key,
+        "data_storage_key": row[11],
         "presigned_url": None,
-        "is_protected": is_protected,
+        "is_protected": row[12],
         "version": f"v{version}",
         "embedding": None,
     }
@@ -162,7 +174,7 @@ def plain(
     # Without a list, `data` that is there spells the numbers as they were sent, and the vector does not.
     elif vector is not None and (has_list or data is None):
         if form == "base64":
-            fields["packed_embedding"] = base64.b64encode(vector.astype("<f4", copy=False).data).decode()
+            fields["packed_embedding"] = b64encode_as_string(vector.astype("<f4", copy=False).data)
         elif has_list:
             fields["embedding"] = orjson.Fragment(spelled(vector))
         else:
@@ -193,10 +205,14 @@ def _parsed(texts: list[str]) -> list[Any]:
         return [json.loads(text) for text in texts]
 
 
-def _vector(sent: bytes | None) -> Vector | None:
-    if sent is None:
-        return None
-    return np.frombuffer(sent, ">f4", offset=HEADER_BYTES).astype(np.float32)
+def _vectors(sent: Sequence[bytes | None]) -> list[Vector | None]:
+    """A model's vectors, as little-endian float32."""
+    given = [each for each in sent if each is not None]
+    if not given:
+        return [None] * len(sent)
+    numbers = np.frombuffer(b"".join(given), ">f4").reshape(len(given), -1)
+    held = iter(numbers[:, HEADER_BYTES // 4 :].astype("<f4"))
+    return [None if each is None else next(held) for each in sent]
 
 
 def plain_bodies(
@@ -209,16 +225,18 @@ def plain_bodies(
 ) -> dict[int, Plain]:
     """The wanted inferences as they travel, by their key, in order where one was given. One query."""
     found, model_id = {}, model.model_id
-    with_vectors = bool(model.embedding_size) and (form != "none" or distances is not None)
+    # Vectors are also needed where float32 did not hold a distance.
+    is_finite = distances is None or all(map(math.isfinite, distances.values()))
+    with_vectors = bool(model.embedding_size) and (form != "none" or not is_finite)
     rows = statements.rows(wanted.statement(with_vectors=with_vectors), wanted.values)
-    for row, metadata in zip(rows, _parsed([row[6] for row in rows]), strict=True):
-        pk, vector, distance = row[0], _vector(row[15]), None
+    parsed, held = _parsed([row[6] for row in rows]), _vectors([row[15] for row in rows])
+    for row, metadata, vector in zip(rows, parsed, held, strict=True):
+        pk, distance = row[0], None
         if distances is not None:
             distance = distances.get(pk)
             if distance is not None and embedding is not None and vector is not None:
                 distance = finite_distance(distance, embedding, vector)
-        held = (*row[:6], metadata, row[7].hex(), *row[8:15])
-        found[pk] = plain(held, model_id, vector, distance, form)
+        found[pk] = _plain(row, metadata, row[7].hex(), model_id, vector, distance, form)
     return found
 
 

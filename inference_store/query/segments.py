@@ -6,17 +6,14 @@ all newer rows the conditions hold for: so the answer is that of one moment, how
 
 import time
 from collections.abc import Sequence
-from threading import Lock
 from typing import Any
-from uuid import UUID
 
 import numpy as np
-from cachetools import LRUCache
-from django.conf import settings
 
 from inference_store import statements
 from inference_store.models import RegisteredModel, Segment, SegmentChange, SegmentColumn
 from inference_store.models.segment import KEY, TIME
+from inference_store.query import column_cache
 from inference_store.query.conditions import TABLE, Condition
 from inference_store.query.matching import stated
 from inference_store.query.numbers import Array, Asked, Compared, Joined, Mask
@@ -53,10 +50,6 @@ READ = f"""
 """  # noqa: S608 # nosec B608
 
 _chains: dict[int, tuple[float, list[Segment]]] = {}
-_columns: LRUCache[tuple[UUID, str, str], Array] = LRUCache(
-    settings.SEGMENT_CACHE_MB * 2**20, getsizeof=lambda column: column.nbytes
-)
-_lock = Lock()
 
 
 class GoneError(LookupError):
@@ -88,8 +81,7 @@ def numbers_of(model: RegisteredModel, conditions: Sequence[Condition], column: 
 def forget() -> None:
     """Forget which segments there are, and what is in them."""
     _chains.clear()
-    with _lock:
-        _columns.clear()
+    column_cache.forget()
 
 
 class _Reading:
@@ -130,9 +122,8 @@ class _Reading:
         """Whether the columns are in all segments, and leave room for others' in memory."""
         names = {name for each in self.asked for name in each.names}
         held = sum(8 * segment.row_count for segment in chain) * (len(names) + 1)
-        with _lock:
-            room = _columns.maxsize
-        return held <= room and all(names <= {TIME, *segment.columns} for segment in chain)
+        known = all(names <= {TIME, *segment.columns} for segment in chain)
+        return known and column_cache.have_room_for(held)
 
     def _read(self, chain: list[Segment]) -> tuple[bool, list[int], Any, Any]:
         """Whether one is void, which ids have changed, and what newer and changed rows hold."""
@@ -240,16 +231,13 @@ def _chain(model: RegisteredModel) -> list[Segment]:
 
 def _column(segment: Segment, name: str, what: str = "content") -> Array:
     """As remembered: what a segment has never changes. `what`: its content, a sample of it, its order."""
-    with _lock:
-        known = _columns.get((segment.pk, name, what))
-    if known is None:
+
+    def read() -> Array:
         if what == "order":
-            known = np.argsort(_column(segment, name), kind="stable")
-        else:
-            known = _read_column(segment, name, what)
-        with _lock:
-            _columns[segment.pk, name, what] = known
-    return known
+            return np.argsort(_column(segment, name), kind="stable")
+        return _read_column(segment, name, what)
+
+    return column_cache.kept((segment.pk, name, what), read)
 
 
 def _read_column(segment: Segment, name: str, what: str) -> Array:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from cachetools import LRUCache
 from django.db import connection, connections, transaction
 from django.db.models.functions import Now
 
@@ -13,6 +14,7 @@ from inference_store import tasks
 from inference_store.contract.filters import BaseInferenceFilter
 from inference_store.contract.metadata import NewExtendedMetadataRequest, NewGetMetadataStatisticsRequest
 from inference_store.models import Inference, SearchSlot, Segment, SegmentChange, SegmentColumn
+from inference_store.query import column_cache
 from inference_store.query import segments as reading
 from inference_store.query.counts import count_matching
 from inference_store.query.matching import conditions_of, stated
@@ -573,9 +575,7 @@ def test_columns_that_memory_has_no_room_for(monkeypatch):
     rng, model = random.Random(1), slotted()
     store(model, *(a_request(rng, model, str(number)) for number in range(200)))
     segments.build_due()
-    monkeypatch.setattr(
-        reading, "_columns", reading.LRUCache(8 * 200 * 3, getsizeof=lambda each: each.nbytes)
-    )
+    monkeypatch.setattr(column_cache, "_kept", LRUCache(8 * 200 * 3, getsizeof=lambda each: each.nbytes))
     two = {"metadata_filter": [
         {"key": "speed", "type": "float", "operator": ">", "value": "1"},
         {"key": "lanes", "type": "int", "operator": ">", "value": "1"},
