@@ -9,8 +9,10 @@ import binascii
 import math
 import time
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import local
+from typing import Any
 
 import numpy as np
 from pgvector import Vector
@@ -20,13 +22,22 @@ from inference_store.contract.enums import EmbeddingDistanceMetric
 from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import DEFAULT_LIMIT, EmbeddingFilter, NewGetInferencesRequest
 from inference_store.models import Leftover, RegisteredModel, VectorIndex
-from inference_store.models.vector_index import COSINE, EMBEDDINGS, UNITS, indexable
+from inference_store.models.vector_index import COSINE, indexable
 from inference_store.query.codes import differences, expected, have_codes
 from inference_store.query.column_cache import Array
 from inference_store.query.conditions import TABLE, Condition
+from inference_store.query.distances import (
+    HALVES_FIRST,
+    asking,
+    exact_distances,
+    found_with_rows,
+    near,
+    scale,
+)
 from inference_store.query.embeddings import refuse_unfit
 from inference_store.query.matching import conditions_of, stated
 from inference_store.query.order import Order
+from inference_store.query.rows import Held, Wanted
 from inference_store.statements import Keys
 
 MOST_NEIGHBOURS = 1_000
@@ -50,10 +61,6 @@ SPARE_OF_SPREAD = 1.25
 MOST_BY_CODES = 3 / 4
 """Of how many embeddings codes are compared; how much more than they may be off is read at once; where they
 leave more than that share, all are read."""
-HALVES_FIRST = f"""(array(
-    select inference_id from {UNITS} where inference_id = any(%s)
-     order by half <#> (select half from asked) limit {{depth}}) || %s::bigint[])"""  # noqa: S608 # nosec B608
-"""Of the first keys so many, and all of the second."""
 ENOUGH_TO_TELL = 32
 """So many that a filter leaves tell whether they lie among the others as if by chance."""
 ROUNDING = {COSINE: 1e-4}
@@ -63,12 +70,6 @@ MOST_ROUNDING = 2**-9
 
 CHAIN_SECONDS = 5.0
 """Far less than an index outlives its replacement."""
-
-OPERATORS = {
-    EmbeddingDistanceMetric.COSINE: "<=>",
-    EmbeddingDistanceMetric.L2: "<->",
-    EmbeddingDistanceMetric.NEGATIVE_DOT_PRODUCT: "<#>",
-}
 
 LEFTOVERS = Leftover._meta.db_table
 Found = list[tuple[float, int]]
@@ -83,6 +84,7 @@ class Neighbours:
     """A page's part of what was found, and the cursor after it where there is more."""
 
     found: Found
+    wanted: Wanted | Held
     next_cursor: str | None
 
 
@@ -104,7 +106,10 @@ def neighbours_page(
     # One row more than asked for tells whether there is a next page.
     end = len(given) + offset + limit
     chain = _chain(model, wanted.metric) if end <= MOST_NEIGHBOURS else []
-    found = _Search(model, request, wanted, chain).nearest(end + 1) if chain else None
+    if not chain:
+        return None
+    search = _Search(model, request, wanted, chain, limit if end == limit else 0)
+    found = search.nearest(end + 1)
     if found is None:
         return None
     passed = set(given)
@@ -113,7 +118,8 @@ def neighbours_page(
     if len(new) > offset + limit:
         # What this page has missed, the next may find: it begins anew, without what was given.
         cursor = join_cursor(_beginning(order), given + [key for _, key in new[: offset + limit]])
-    return Neighbours(new[offset : offset + limit], cursor)
+    page = new[offset : offset + limit]
+    return Neighbours(page, search.rows_of(page), cursor)
 
 
 def _beginning(order: Order) -> str:
@@ -173,7 +179,10 @@ def take_wanted() -> set[tuple[int, str]]:
 
 # --- Search -------------------------------------------------------------------------------------------------
 class _Search:
-    """One search by the indexes of `chain` and, beyond the last watermark, an exact one."""
+    """One search by the indexes of `chain` and, beyond the last watermark, an exact one.
+
+    The rows of the nearest `with_rows` are read with them: to ask again takes as long.
+    """
 
     def __init__(
         self,
@@ -181,18 +190,30 @@ class _Search:
         request: NewGetInferencesRequest,
         wanted: EmbeddingFilter,
         chain: list[VectorIndex],
+        with_rows: int = 0,
     ) -> None:
         self.model, self.filters, self.metric, self.chain = model, request.filters, wanted.metric, chain
         self.query = Vector(wanted.query_embedding)
         self.scale = scale(wanted.metric, wanted.query_embedding)
         self.rows = sum(index.row_count for index in chain)
         self.has_leftovers = False
+        self.with_rows, self.with_vectors = with_rows, request.embeddings != "none"
+        self.held: dict[int, tuple[Any, ...]] = {}
+
+    def rows_of(self, page: Found) -> Wanted | Held:
+        """The rows of these, as they were read or to be read."""
+        rows = [self.held[key] for _, key in page if key in self.held]
+        # Without their vector, distances that float32 did not hold could not be computed.
+        is_all = self.with_vectors or all(math.isfinite(distance) for distance, _ in page)
+        return Held(rows) if len(rows) == len(page) and is_all else Wanted.by_key([key for _, key in page])
 
     def nearest(self, count: int) -> Found | None:
         """So many of the matching, fewer only where there are fewer; None where it takes an exact search."""
         conditions = conditions_of(self.model, self.filters).all
         if conditions and (few := self._among_few(conditions, count)) is not None:
             return few
+        if conditions:
+            self.with_rows = 0  # it is not the nearest that pass
         needed = count * MARGIN * (MARGIN_OF_FILTERS if conditions else 1)
         while depth := _depth_for(needed):
             found, horizon = self._by_index(depth)
@@ -269,7 +290,15 @@ class _Search:
     def _distances(self, keys: str, values: list[Keys], limit: str = "") -> Found:
         # As one array: the index then goes from key to key.
         among = exact_distances(self.metric, f"inference_id = any({keys}::bigint[])")
-        return sorted(statements.rows(f"{asking(self.metric)} {among} {limit}", [self.query, *values]))
+        statement = f"select 0, distance, inference_id from ({among} {limit}) found"  # noqa: S608 # nosec B608
+        return [(distance, key) for _, distance, key in self._read(statement, values)]
+
+    def _read(self, found: str, values: Sequence[Any]) -> list[tuple[int, float, int]]:
+        """(part, distance, key) of a query for these, nearest first."""
+        rest = found_with_rows(found, self.with_rows, with_vectors=self.with_vectors)
+        rows = statements.rows(asking(self.metric) + rest, [self.query, *values])
+        self.held |= {key: row for _, _, key, *row in rows if row[0] is not None}
+        return [(part, distance, key) for part, distance, key, *_ in rows]
 
     def _by_index(self, depth: int) -> tuple[Found, float]:
         """The nearest of each index and of the rest, and how far nothing that was held back can be."""
@@ -310,10 +339,9 @@ class _Search:
             for number, each in enumerate(among)
         ]
         left = f"select -1, null, null where exists (select from {LEFTOVERS} where {of_model})"  # noqa: S608 # nosec B608
-        statement = f"{asking(self.metric)} {' union all '.join([*parts, left])}"
         found: list[Found] = [[] for _ in parts]
         probes = [str(max(1, probes)) for _, probes in lists]
-        for number, distance, key in statements.rows(statement, [self.query, *probes]):
+        for number, distance, key in self._read(" union all ".join([*parts, left]), probes):
             if number < 0:
                 self.has_leftovers = True
             else:
@@ -350,46 +378,3 @@ def _spread(ranks: list[int], count: int) -> bool:
 
 def _depth_for(needed: float) -> int | None:
     return next((depth for depth in DEPTHS if depth >= needed), None)
-
-
-def scale(metric: EmbeddingDistanceMetric, query: list[float]) -> float:
-    """What distances grow with, though which are the nearest stays the same."""
-    length = float(np.linalg.norm(np.asarray(query, np.float64)))
-    return length if length and metric is EmbeddingDistanceMetric.NEGATIVE_DOT_PRODUCT else 1.0
-
-
-def asking(metric: EmbeddingDistanceMetric) -> str:
-    """The query embedding, whose value is to follow; for cosines also as units are stored."""
-    vector = "select %s::vector as query"
-    if metric is COSINE:
-        vector = f"select query, l2_normalize(query)::halfvec as half from ({vector}) given"  # noqa: S608 # nosec B608
-    return f"with asked as materialized ({vector})"
-
-
-def near(index: VectorIndex, model: RegisteredModel, depth: int) -> str:
-    """The condition that an embedding is one of those that the index gives first; after `asking`.
-
-    The value to follow is how many lists are read, as text. A scan begins when what it orders by is known.
-    """
-    query = "half" if EmbeddingDistanceMetric(index.metric) is COSINE else "query"
-    wanted = f"select {query} from asked, set_config('ivfflat.probes', %s, true)"  # noqa: S608 # nosec B608
-    ordering = index.ordering(model.embedding_size, wanted)
-    source = f"{index.table} where {index.predicate}"
-    keys = f"select inference_id from {source} order by {ordering} limit {depth}"  # noqa: S608 # nosec B608
-    return f"inference_id = any(array({keys}))"
-
-
-def exact_distances(metric: EmbeddingDistanceMetric, among: str) -> str:
-    """A query, after `asking`, for (distance, key) of embeddings, nearest first, as `with_distance` has them.
-
-    The subquery keeps a distance from being computed wherever it is named.
-    """
-    distance = "raw"
-    if metric is COSINE:
-        product = "l2_normalize(vector) <#> (select l2_normalize(query) from asked)"
-        distance = f"case when raw in ('NaN', 0, 1, 2) then greatest(0, 1 + ({product})) else raw end"
-    return (
-        f"select {distance} as distance, inference_id from (select inference_id, vector, "  # noqa: S608
-        f"vector {OPERATORS[metric]} (select query from asked) as raw from {EMBEDDINGS} where {among} "
-        "offset 0) held order by 1, 2"  # nosec B608
-    )

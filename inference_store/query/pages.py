@@ -61,14 +61,15 @@ def plain_page(model: RegisteredModel, request: NewGetInferencesRequest) -> Plai
 
 def _page(model: RegisteredModel, request: NewGetInferencesRequest, rows_of: RowsOf) -> Plain:
     """One page. One query where an index has it in order; else keys first by a narrow query, then the full
-    rows by key: three at most, or five where vector indexes are asked."""
+    rows by key: three at most; of neighbours, rows come with the keys. Up to five where indexes are asked
+    again."""
     order = order_of_page(request)
     if order.name == "created_at" and request.embedding_filters is None:
         return _page_in_time(model, request, order, rows_of)
     near = neighbours_page(model, request, order)
     if near is not None:
         distances = {key: distance for distance, key in near.found}
-        rows = rows_of(model, Wanted.by_key(list(distances)), distances, request.embedding_filters)
+        rows = rows_of(model, near.wanted, distances, request.embedding_filters)
         return {
             "inferences": [rows[key] for key in distances if key in rows],
             "next_cursor": near.next_cursor,

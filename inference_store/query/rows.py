@@ -69,8 +69,6 @@ class Wanted:
         return cls("r.registered_model_id = %s and r.inference_id = %s", [model.pk, inference_id])
 
     def statement(self, *, with_vectors: bool) -> str:
-        # As the vector travels in binary: text would be parsed number by number.
-        vector = "vector_send(e.vector)" if with_vectors else "null"
         joined = f"left join {VECTORS} e on e.inference_id = r.id" if with_vectors else ""
         source, condition = f"{TABLE} r", f"where {self.condition}"
         part = f"order by {self.order} limit {self.limit} offset {self.offset}" if self.order else ""
@@ -83,7 +81,21 @@ class Wanted:
             # Nor are vectors looked up for other rows.
             source, condition = f"(select * from {source} {condition} {part}) r", ""  # noqa: S608 # nosec B608
             part = f"order by {self.order}"
-        return f"select {COLUMNS}, {vector} from {source} {joined} {condition} {part}"  # noqa: S608 # nosec B608
+        columns = columns_of(with_vectors=with_vectors)
+        return f"select {columns} from {source} {joined} {condition} {part}"  # noqa: S608 # nosec B608
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Rows that are at hand: of `columns_of`, with vectors wherever these are wanted."""
+
+    rows: list[tuple[Any, ...]]
+
+
+def columns_of(*, with_vectors: bool) -> str:
+    """What is read of inferences as `r`, and of their embeddings as `e`."""
+    # As the vector travels in binary: text would be parsed number by number.
+    return f"{COLUMNS}, vector_send(e.vector)" if with_vectors else f"{COLUMNS}, null"
 
 
 def metadata_text(type_: str, value: Any) -> str:
@@ -217,18 +229,21 @@ def _vectors(sent: Sequence[bytes | None]) -> list[Vector | None]:
 
 def plain_bodies(
     model: RegisteredModel,
-    wanted: Wanted,
+    wanted: Wanted | Held,
     distances: Mapping[int, float] | None = None,
     embedding: EmbeddingFilter | None = None,
     *,
     form: EmbeddingForm = "numbers",
 ) -> dict[int, Plain]:
-    """The wanted inferences as they travel, by their key, in order where one was given. One query."""
+    """The wanted inferences as they travel, by their key, in order where one was given. One query at most."""
     found, model_id = {}, model.model_id
     # Vectors are also needed where float32 did not hold a distance.
     is_finite = distances is None or all(map(math.isfinite, distances.values()))
     with_vectors = bool(model.embedding_size) and (form != "none" or not is_finite)
-    rows = statements.rows(wanted.statement(with_vectors=with_vectors), wanted.values)
+    if isinstance(wanted, Held):
+        rows = wanted.rows
+    else:
+        rows = statements.rows(wanted.statement(with_vectors=with_vectors), wanted.values)
     parsed, held = _parsed([row[6] for row in rows]), _vectors([row[15] for row in rows])
     for row, metadata, vector in zip(rows, parsed, held, strict=True):
         pk, distance = row[0], None
@@ -242,7 +257,7 @@ def plain_bodies(
 
 def bodies(
     model: RegisteredModel,
-    wanted: Wanted,
+    wanted: Wanted | Held,
     distances: Mapping[int, float] | None = None,
     embedding: EmbeddingFilter | None = None,
     *,

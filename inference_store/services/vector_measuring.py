@@ -10,8 +10,9 @@ from pgvector import Vector
 from inference_store import statements
 from inference_store.contract.enums import EmbeddingDistanceMetric
 from inference_store.models import Embedding, RegisteredModel, VectorIndex
+from inference_store.query.distances import asking, exact_distances, near, scale
 from inference_store.query.embeddings import vectors
-from inference_store.query.neighbours import DEPTHS, MARGIN, asking, exact_distances, near, scale
+from inference_store.query.neighbours import DEPTHS, MARGIN
 
 SAMPLE_QUERIES = 24
 DRAWN = 0.25

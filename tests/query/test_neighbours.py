@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from inference_store.contract.errors import Refusal
 from inference_store.models import Embedding, Inference, UnitEmbedding, VectorIndex
 from inference_store.query import neighbours, pages
+from inference_store.query.rows import Wanted, bodies
 from inference_store.services import vector_indexes
 from tests.making import make_model
 from tests.neighbourhood import (
@@ -241,6 +242,24 @@ def test_few_are_read_by_their_keys(planted, metric):
     assert ("Index Scan using inference_store_unitembedding_pkey" in plan) == (metric == "cosine")
     assert "Seq Scan on inference_store_embedding" not in plan
     assert "Seq Scan on inference_store_unitembedding" not in plan
+
+
+@pytest.mark.parametrize("form", ["base64", "none"])
+@pytest.mark.parametrize(("filters", "statements"), [(None, 1), (below(0.05), 3)])
+def test_rows_come_with_their_distances(planted, filters, statements, form):
+    """A filter takes one statement for the slots and one for what matches."""
+    request = request_of(queries(1)[0], "cosine", filters, limit=20)
+    request.embeddings = form
+    pages.inference_page(planted.model, request)
+    with CaptureQueriesContext(connection) as captured:
+        found = pages.inference_page(planted.model, request).inferences
+    assert len(captured) == statements
+    assert len(found) == 20
+    for each in found:
+        by_name = Wanted.by_name(planted.model, each.inference_id)
+        (alone,) = bodies(planted.model, by_name, form=form).values()
+        alone.embedding_distance = each.embedding_distance
+        assert each == alone
 
 
 def test_few_that_halves_cannot_tell_apart(planted):
