@@ -10,6 +10,7 @@ from inference_store.models import Catalogue, Inference, Leftover, RegisteredMod
 from inference_store.models.catalogue import BUCKETS
 from inference_store.models.search_slot import Unfit, double_of, slot_type
 from inference_store.query.conditions import ENTRIES, Condition
+from inference_store.query.known_slots import by_known_slots
 from inference_store.query.matching import conditions_of, entry_condition, matching
 from inference_store.query.segments import number_of
 from inference_store.query.uses import note_filters
@@ -49,7 +50,10 @@ def count_matching(model: RegisteredModel, filters: BaseInferenceFilter | None) 
     wanted = entry_condition(filters.deconstructed_inference_filter)
     if given == ["deconstructed_inference_filter"] and wanted:
         return _by_entries(model, wanted)
-    return number_of(model, conditions_of(model, filters).all)
+    note_filters(model, filters.metadata_filter or [])
+    return by_known_slots(
+        model, lambda slots: number_of(model, conditions_of(model, filters, slots.by_key).all, slots)
+    )
 
 
 def count_up_to(

@@ -56,7 +56,10 @@ def stated(model: RegisteredModel, conditions: Sequence[Condition]) -> Stated:
     return held.text, list(held.values)
 
 
-def conditions_of(model: RegisteredModel, filters: BaseInferenceFilter | None) -> Conditions:
+def conditions_of(
+    model: RegisteredModel, filters: BaseInferenceFilter | None, slots: Slots | None = None
+) -> Conditions:
+    """What the filter asks, by these slots; without them by those there are, and its keys' use is noted."""
     filters = filters or BaseInferenceFilter()
     in_order: list[Condition] = []
     others: list[Condition] = []
@@ -69,8 +72,9 @@ def conditions_of(model: RegisteredModel, filters: BaseInferenceFilter | None) -
     if filters.data_hash_filter is not None:
         others.append(_hash_condition(filters.data_hash_filter))
     if filters.metadata_filter:
-        note_filters(model, filters.metadata_filter)
-        slots = SearchSlot.objects.searched(model)
+        if slots is None:
+            note_filters(model, filters.metadata_filter)
+            slots = SearchSlot.objects.searched(model)
         for each in filters.metadata_filter:
             # One index has the rows of one data source, or of one string, in order of time.
             ordered = filters.data_source_filter is None and _is_one_string(each, slots)

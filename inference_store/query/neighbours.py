@@ -35,9 +35,11 @@ from inference_store.query.distances import (
     scale,
 )
 from inference_store.query.embeddings import refuse_unfit
+from inference_store.query.known_slots import SPELLED, KnownSlots, by_known_slots
 from inference_store.query.matching import conditions_of, stated
 from inference_store.query.order import Order
 from inference_store.query.rows import Held, Wanted
+from inference_store.query.uses import note_filters
 from inference_store.statements import Keys
 
 MOST_NEIGHBOURS = 1_000
@@ -196,6 +198,7 @@ class _Search:
         self.query = Vector(wanted.query_embedding)
         self.scale = scale(wanted.metric, wanted.query_embedding)
         self.rows = sum(index.row_count for index in chain)
+        self.by_codes = self.metric is COSINE and have_codes(chain, model.embedding_size)
         self.has_leftovers = False
         self.with_rows, self.with_vectors = with_rows, request.embeddings != "none"
         self.held: dict[int, tuple[Any, ...]] = {}
@@ -209,9 +212,11 @@ class _Search:
 
     def nearest(self, count: int) -> Found | None:
         """So many of the matching, fewer only where there are fewer; None where it takes an exact search."""
+        keys = by_known_slots(self.model, self._keys_of_few)
+        if keys is not None:
+            note_filters(self.model, (self.filters and self.filters.metadata_filter) or [])
+            return self._among(keys, count)
         conditions = conditions_of(self.model, self.filters).all
-        if conditions and (few := self._among_few(conditions, count)) is not None:
-            return few
         if conditions:
             self.with_rows = 0  # it is not the nearest that pass
         needed = count * MARGIN * (MARGIN_OF_FILTERS if conditions else 1)
@@ -239,20 +244,25 @@ class _Search:
         statement = f"select r.id from {TABLE} r where {condition}"  # noqa: S608 # nosec B608
         return {key for (key,) in statements.rows(statement, values, anew=True)}
 
-    def _among_few(self, conditions: list[Condition], count: int) -> Found | None:
-        """Of these inferences, where they are few; None if they are more."""
-        by_codes = self.metric is COSINE and have_codes(self.chain, self.model.embedding_size)
-        few = int(FEW_PER_ROOT[self.metric] * math.sqrt(self.rows) * (MORE_BY_CODES if by_codes else 1))
+    def _keys_of_few(self, slots: KnownSlots) -> Array | None:
+        """Ascending, what the filter leaves, where that is few; None if it is more, or there is no filter."""
+        conditions = conditions_of(self.model, self.filters, slots.by_key).all
+        if not conditions:
+            return None
+        few = int(FEW_PER_ROOT[self.metric] * math.sqrt(self.rows) * (MORE_BY_CODES if self.by_codes else 1))
         condition, values = stated(self.model, conditions)
         keys = f"select r.id from {TABLE} r where {condition} limit {few + 1}"  # noqa: S608 # nosec B608
-        statement = f"select string_agg(int8send(id), '') from ({keys}) held"  # noqa: S608 # nosec B608
-        sent = statements.rows(statement, values, anew=True)[0][0]
+        statement = f"select string_agg(int8send(id), ''), {SPELLED} from ({keys}) held"  # noqa: S608 # nosec B608
+        sent, told = statements.rows(statement, [self.model.pk, *values], anew=True)[0]
+        slots.check(told)
         found = np.sort(np.frombuffer(sent or b"", ">i8").astype(np.int64))
-        if len(found) > few:
-            return None
-        older, newer = np.split(found, [np.searchsorted(found, self.chain[-1].watermark, "right")])
+        return found if len(found) <= few else None
+
+    def _among(self, keys: Array, count: int) -> Found:
+        """The nearest of these."""
+        older, newer = np.split(keys, [np.searchsorted(keys, self.chain[-1].watermark, "right")])
         query = self.query.to_numpy()
-        if by_codes and len(older) >= max(CODED_FROM, count + 1) and query.any():
+        if self.by_codes and len(older) >= max(CODED_FROM, count + 1) and query.any():
             return self._by_codes(older, newer, differences(self.chain, older, query), count)
         return self._nearest_of(older, newer, count)
 

@@ -15,6 +15,7 @@ from inference_store.models import RegisteredModel, Segment, SegmentChange, Segm
 from inference_store.models.segment import KEY, TIME
 from inference_store.query import column_cache
 from inference_store.query.conditions import TABLE, Condition
+from inference_store.query.known_slots import SPELLED, KnownSlots
 from inference_store.query.matching import stated
 from inference_store.query.numbers import Array, Asked, Compared, Joined, Mask
 
@@ -33,7 +34,7 @@ COLUMN = f"select {{what}} from {SegmentColumn._meta.db_table} where segment_id 
 ARE_AS_BUILT = f"""
     select array(select id from {SEGMENTS} where registered_model_id = %s and state = 'ready' order by after),
            not exists (select from {CHANGES} where registered_model_id = %s)
-           and (select max(id) from {TABLE}) <= %s
+           and (select max(id) from {TABLE}) <= %s, {SPELLED}
 """  # noqa: S608 # nosec B608
 HELD, NONE_HELD = "count(*)", 0
 NUMBERS, NO_NUMBERS = "string_agg(float8send({column}), '')", b""
@@ -46,7 +47,8 @@ READ = f"""
                     where c.registered_model_id = %s and s.state = 'ready'),
            array(select id from changed),
            (select {{what}} from {TABLE} r where {{condition}} and r.id > %s),
-           (select {{what}} from {TABLE} r where {{condition}} and r.id = any(array(select id from changed)))
+           (select {{what}} from {TABLE} r where {{condition}} and r.id = any(array(select id from changed))),
+           {SPELLED}
 """  # noqa: S608 # nosec B608
 
 _chains: dict[int, tuple[float, list[Segment]]] = {}
@@ -56,21 +58,28 @@ class GoneError(LookupError):
     """A segment was replaced, or does not have that column."""
 
 
-def number_of(model: RegisteredModel, conditions: Sequence[Condition]) -> int:
-    """How many of the model's inferences these conditions hold for."""
-    found = _Reading(model, conditions, None).found()
+def number_of(
+    model: RegisteredModel, conditions: Sequence[Condition], slots: KnownSlots | None = None
+) -> int:
+    """How many of the model's inferences these conditions hold for; made of these slots, if any."""
+    found = _Reading(model, conditions, None, slots).found()
     if found is not None:
         parts, others = found
         return sum(part.number() for part in parts) + int(sum(others))
     condition, values = stated(model, conditions)
-    statement = f"select count(*) from {TABLE} r where {condition}"  # noqa: S608 # nosec B608
-    return int(statements.rows(statement, values, anew=True)[0][0])
+    statement = f"select count(*), {SPELLED} from {TABLE} r where {condition}"  # noqa: S608 # nosec B608
+    number, told = statements.rows(statement, [model.pk, *values], anew=True)[0]
+    if slots is not None:
+        slots.check(told)
+    return int(number)
 
 
-def numbers_of(model: RegisteredModel, conditions: Sequence[Condition], column: str) -> Array | None:
+def numbers_of(
+    model: RegisteredModel, conditions: Sequence[Condition], column: str, slots: KnownSlots | None = None
+) -> Array | None:
     """The numbers in that column of those inferences that have one; None where segments can't tell."""
     has_one = Condition(f"r.{column} is not null", asked=Compared(column, "is not null"))
-    found = _Reading(model, [*conditions, has_one], column).found()
+    found = _Reading(model, [*conditions, has_one], column, slots).found()
     if found is None:
         return None
     parts, others = found
@@ -87,8 +96,14 @@ def forget() -> None:
 class _Reading:
     """One reading of a model's segments."""
 
-    def __init__(self, model: RegisteredModel, conditions: Sequence[Condition], column: str | None) -> None:
-        self.model, self.column = model, column
+    def __init__(
+        self,
+        model: RegisteredModel,
+        conditions: Sequence[Condition],
+        column: str | None,
+        slots: KnownSlots | None = None,
+    ) -> None:
+        self.model, self.column, self.slots = model, column, slots
         asked = [each.asked for each in conditions]
         known = [each for each in asked if each is not None]
         self.can_tell = bool(asked) and len(known) == len(asked)
@@ -129,18 +144,25 @@ class _Reading:
         """Whether one is void, which ids have changed, and what newer and changed rows hold."""
         model, watermark, known = self.model.pk, chain[-1].watermark, [segment.pk for segment in chain]
         # As a rule of a store that nobody writes to; asked first, as the other is planned anew each time.
-        segments, are_as_built = statements.rows(ARE_AS_BUILT, [model, model, watermark])[0]
+        as_built = statements.rows(ARE_AS_BUILT, [model, model, watermark, model])[0]
+        segments, are_as_built = self._of_known_slots(*as_built)
         if are_as_built and segments == known:
             none = NO_NUMBERS if self.column else NONE_HELD
             return False, [], none, none
         what = NUMBERS.format(column=f"r.{self.column}") if self.column else HELD
         statement = READ.format(what=what, condition=self.condition)
-        values = [model, watermark, model, model, *self.values, watermark, *self.values]
-        segments, *told = statements.rows(statement, values, anew=True)[0]
+        values = [model, watermark, model, model, *self.values, watermark, *self.values, model]
+        segments, *told = self._of_known_slots(*statements.rows(statement, values, anew=True)[0])
         if segments != known:
             raise GoneError
         is_void, changed, newer, anew = told
         return is_void, changed, newer, anew
+
+    def _of_known_slots(self, *told: Any) -> tuple[Any, ...]:
+        """What was told, but for the slots that were told last: these must be those that are known."""
+        if self.slots is not None:
+            self.slots.check(told[-1])
+        return told[:-1]
 
 
 class _Part:

@@ -1,6 +1,7 @@
 """Statistics over metadata: histograms, values by frequency, the keys there are."""
 
 import math
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -19,11 +20,12 @@ from inference_store.contract.metadata import (
 )
 from inference_store.models import Catalogue, MetadataKey, RegisteredModel, SearchSlot
 from inference_store.query.conditions import TABLE, Condition, Written
+from inference_store.query.known_slots import KnownSlots, by_known_slots
 from inference_store.query.matching import conditions_of, matching, stated
 from inference_store.query.metadata_conditions import value_of
 from inference_store.query.numbers import Array
 from inference_store.query.segments import number_of, numbers_of
-from inference_store.query.uses import note_use
+from inference_store.query.uses import note_filters, note_use
 
 MOST_VALUES = 1_000
 FEW_EDGES = 50
@@ -43,6 +45,10 @@ def metadata_statistics(
 ) -> MetadataStatistics:
     """The distribution of one key under the filters. Four queries at most."""
     note_use(model, str(request.type), request.key)
+    numbers = by_known_slots(model, partial(_numbers, model, request))
+    if numbers is not None:
+        note_filters(model, (request.filters and request.filters.metadata_filter) or [])
+        return _histogram(_Held(numbers), request)
     slots = SearchSlot.objects.searched(model)
     is_text = request.type == MetadataStatisticsType.STRING.value
     slot = slots.get((str(request.type), request.key))
@@ -54,8 +60,18 @@ def metadata_statistics(
     if is_text:
         return _by_value(matching(model, request.filters).annotate(value=value).filter(value__isnull=False))
     conditions = conditions_of(model, request.filters).all
-    held = numbers_of(model, conditions, slot) if slot else None
-    return _histogram(_Values(model, conditions, value) if held is None else _Held(held), request)
+    return _histogram(_Values(model, conditions, value), request)
+
+
+def _numbers(
+    model: RegisteredModel, request: NewGetMetadataStatisticsRequest, slots: KnownSlots
+) -> Array | None:
+    """The numbers of the key that the inferences have, where segments tell them."""
+    slot = slots.by_key.get((str(request.type), request.key))
+    if slot is None or request.type == MetadataStatisticsType.STRING.value:
+        return None
+    conditions = conditions_of(model, request.filters, slots.by_key).all
+    return numbers_of(model, conditions, slot, slots)
 
 
 def _by_value(queryset: QuerySet[Any]) -> MetadataStatistics:

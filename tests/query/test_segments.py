@@ -611,7 +611,7 @@ def test_the_statement_reads_what_is_newer_and_what_has_changed_alone():
     read = reading._Reading(model, conditions, None)
     statement = reading.READ.format(what=reading.HELD, condition=read.condition)
     watermark = model.segments.get().watermark
-    values = [model.pk, watermark, model.pk, model.pk, *read.values, watermark, *read.values]
+    values = [model.pk, watermark, model.pk, model.pk, *read.values, watermark, *read.values, model.pk]
     with connection.cursor() as cursor:
         cursor.execute(f"explain (analyze, format json) {statement}", values)
         (plan,) = cursor.fetchone()[0]
@@ -627,8 +627,10 @@ def test_whether_all_is_as_it_was_built_is_asked_of_the_key_alone():
         cursor.execute("analyze")
         # As once the statement is prepared for whatever values.
         cursor.execute("set plan_cache_mode = force_generic_plan")
-        cursor.execute(f"prepare asked as {reading.ARE_AS_BUILT % ('$1', '$2', '$3')}")
-        cursor.execute(f"explain (analyze, format json) execute asked ({model.pk}, {model.pk}, 0)")
+        cursor.execute(f"prepare asked as {reading.ARE_AS_BUILT % ('$1', '$2', '$3', '$4')}")
+        cursor.execute(
+            f"explain (analyze, format json) execute asked ({model.pk}, {model.pk}, 0, {model.pk})"
+        )
         (plan,) = cursor.fetchone()[0]
         cursor.execute("deallocate asked; reset plan_cache_mode")
     assert rows_read(plan) == 1

@@ -1,0 +1,65 @@
+"""The search slots of a model as this process saw them last, so that a search need not ask for them first.
+
+The statement that searches says by which slots it should have been: if by others, it is asked again.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, TypeVar
+
+from cachetools import TTLCache
+
+from inference_store import statements
+from inference_store.models import RegisteredModel, SearchSlot
+
+SPELLED = f"""array(
+    select type || ' ' || slot || ' ' || key from {SearchSlot._meta.db_table}
+     where registered_model_id = %s and state = 'ready' order by slot)"""  # noqa: S608 # nosec B608
+"""What a statement selects to say which slots there are at its moment; its value is the model's key."""
+MODELS, SECONDS = 1_000, 5.0
+"""Of so many it is known, so long: who finds no slot for a key asks no statement that could say otherwise."""
+Answer = TypeVar("Answer")
+
+
+class SlotsChangedError(LookupError):
+    """The slots are not those that were known."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSlots:
+    """The column by (type, key), and the same as `SPELLED` has it."""
+
+    by_key: Mapping[tuple[str, str], str]
+    spelled: list[str]
+
+    def check(self, spelled: list[str]) -> None:
+        if spelled != self.spelled:
+            raise SlotsChangedError
+
+
+_known: TTLCache[int, KnownSlots] = TTLCache(MODELS, SECONDS)
+_lock = Lock()
+
+
+def by_known_slots(model: RegisteredModel, ask: Callable[[KnownSlots], Answer]) -> Answer:
+    """The answer by the slots that are known, or by those there are: `ask` checks what its statement says."""
+    while True:
+        with _lock:
+            slots = _known.get(model.pk)
+        if slots is None:
+            slots = _read(model)
+            with _lock:
+                _known[model.pk] = slots
+        try:
+            return ask(slots)
+        except SlotsChangedError:
+            with _lock:
+                _known.pop(model.pk, None)
+
+
+def _read(model: RegisteredModel) -> KnownSlots:
+    rows: list[tuple[Any, ...]] = statements.rows(f"select {SPELLED}", [model.pk])
+    spelled: list[str] = rows[0][0]
+    parts = [each.split(" ", 2) for each in spelled]
+    return KnownSlots({(type_, key): slot for type_, slot, key in parts}, spelled)
