@@ -1,9 +1,11 @@
-"""Which of many embeddings may be near a query, told from one bit of each of their numbers.
+"""Which of many embeddings may be near a query, told from as many bits as they have numbers.
 
-Of two vectors at an angle, as large a share of their signs differs as the angle is of 180 degrees, more or
-less: by how much more, was measured of the embeddings of each index.
+An embedding's code is on which side of as many planes it lies. Of two vectors at an angle, as large a share
+of their codes differs as the angle is of 180 degrees, more or less: by how much more, was measured of each
+index.
 """
 
+import hashlib
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -19,6 +21,20 @@ WORD = 8
 """Bytes that are compared at once."""
 MOST_SPREAD = 1 / 8
 """Of all bits: if codes are farther off than that, they tell too little to be worth it."""
+SIGNS = b"inference-store codes"
+
+
+def codes_of(vectors: Array) -> Array:
+    """The code of each row, filled up to whole bytes.
+
+    Signs are flipped as if by chance, and waves taken of them: so each bit depends on all numbers, however
+    few of a vector matter. Any other way gives other codes: who changes this makes all of them anew.
+    """
+    size = vectors.shape[1]
+    bits = np.unpackbits(np.frombuffer(hashlib.shake_256(SIGNS).digest(-(-size // 8)), np.uint8))[:size]
+    waves = np.fft.rfft(vectors * np.where(bits, np.float32(1), np.float32(-1)), axis=1)
+    of_all = np.concatenate([waves.real, waves.imag[:, 1 : (size + 1) // 2]], axis=1)
+    return np.packbits(of_all > 0, axis=1)
 
 
 def is_telling(spread: float | None, size: int) -> bool:
@@ -26,35 +42,36 @@ def is_telling(spread: float | None, size: int) -> bool:
     return spread is not None and spread <= size * MOST_SPREAD
 
 
-def have_codes(chain: Sequence[VectorIndex], size: int) -> bool:
-    """Whether there are codes of all embeddings that these indexes are of, and room for them in memory."""
-    held = sum(index.row_count for index in chain) * (8 + _width(size))
-    return all(is_telling(index.spread, size) for index in chain) and have_room_for(held)
+def with_codes(chain: Sequence[VectorIndex], size: int) -> list[VectorIndex]:
+    """Those of these indexes whose codes tell; none where memory has no room for them."""
+    telling = [index for index in chain if is_telling(index.spread, size)]
+    held = sum(index.row_count for index in telling) * (8 + _width(size))
+    return telling if have_room_for(held) else []
 
 
-def differences(chain: Sequence[VectorIndex], keys: Array, query: Array) -> Array:
-    """In how many signs each of these ascending keys up to the last watermark differs from the query.
-
-    -1 where that isn't known.
-    """
+def differences(indexes: Sequence[VectorIndex], keys: Array, query: Array) -> Array:
+    """In how many bits the codes of these ascending keys differ from the query's; -1 of those without one."""
     found = np.full(len(keys), -1, np.int16)
-    asked = _padded(np.packbits(query > 0)[None])[0]
-    for index in chain:
+    asked = _words([codes_of(query[None])], 1)[0]
+    for index in indexes:
         first, end = np.searchsorted(keys, [index.after, index.watermark], "right")
-        known = kept((index.claim, "keys"), partial(_keys, index))
-        if first == end or not len(known):
-            continue
-        codes = kept((index.claim, "codes"), partial(_codes, index, len(known)))
         within = keys[first:end]
+        if not len(within):
+            continue
+        known = kept((index.claim, "keys"), partial(_keys, index))
+        codes = kept((index.claim, "codes"), partial(_codes, index, len(query)))
+        if not len(known) or len(known) != len(codes):
+            continue  # its index has just gone away, or this is a replica that has not heard of it
         at = np.minimum(np.searchsorted(known, within), len(known) - 1)
         differing = np.bitwise_count(codes.take(at, axis=0) ^ asked).sum(axis=1, dtype=np.int16)
         found[first:end] = np.where(known[at] == within, differing, -1)
     return found
 
 
-def expected(size: int, cosine_distance: float) -> float:
-    """In how many of so many signs a vector differs at that distance."""
-    return size * math.acos(max(-1.0, min(1.0, 1 - cosine_distance))) / math.pi
+def expected(size: int, cosine_distance: Array | float) -> Array:
+    """In how many of so many bits a vector differs at that distance."""
+    angles: Array = np.arccos(np.clip(1 - np.asarray(cosine_distance), -1, 1))
+    return size * angles / math.pi
 
 
 def _keys(index: VectorIndex) -> Array:
@@ -62,17 +79,21 @@ def _keys(index: VectorIndex) -> Array:
     return np.frombuffer(b"".join(part for (part,) in parts), ">i8").astype(np.int64)
 
 
-def _codes(index: VectorIndex, count: int) -> Array:
+def _codes(index: VectorIndex, size: int) -> Array:
     parts = statements.rows(READ.format(what="codes"), [index.pk])
-    return _padded(np.frombuffer(b"".join(part for (part,) in parts), np.uint8).reshape(count, -1))
+    width = -(-size // 8)
+    return _words([np.frombuffer(part, np.uint8).reshape(-1, width) for (part,) in parts], width)
 
 
-def _padded(codes: Array) -> Array:
+def _words(parts: Sequence[Array], width: int) -> Array:
     """One code a row, as words."""
-    width = _width(8 * codes.shape[1])
-    padded = np.zeros((len(codes), width), np.uint8)
-    padded[:, : codes.shape[1]] = codes
-    return padded.view(np.uint64)
+    width = max([part.shape[1] for part in parts], default=width)
+    words = np.zeros((sum(map(len, parts)), _width(8 * width)), np.uint8)
+    first = 0
+    for part in parts:
+        words[first : first + len(part), :width] = part
+        first += len(part)
+    return words.view(np.uint64)
 
 
 def _width(size: int) -> int:

@@ -26,7 +26,8 @@ def kept(key: tuple[Hashable, ...], read: Callable[[], Array]) -> Array:
     if known is None:
         known = read()
         with _lock:
-            if known.nbytes <= _kept.maxsize:
+            # Nothing may be a replica that has not heard of it yet.
+            if 0 < known.nbytes <= _kept.maxsize:
                 _kept[key] = known
     return known
 

@@ -10,7 +10,7 @@ from inference_store.models import Catalogue, Inference, Leftover, RegisteredMod
 from inference_store.models.catalogue import BUCKETS
 from inference_store.models.search_slot import Unfit, double_of, slot_type
 from inference_store.query.conditions import ENTRIES, Condition
-from inference_store.query.known_slots import by_known_slots
+from inference_store.query.known_slots import KnownSlots, by_known_slots
 from inference_store.query.matching import conditions_of, entry_condition, matching
 from inference_store.query.segments import number_of
 from inference_store.query.uses import note_filters
@@ -51,9 +51,11 @@ def count_matching(model: RegisteredModel, filters: BaseInferenceFilter | None) 
     if given == ["deconstructed_inference_filter"] and wanted:
         return _by_entries(model, wanted)
     note_filters(model, filters.metadata_filter or [])
-    return by_known_slots(
-        model, lambda slots: number_of(model, conditions_of(model, filters, slots.by_key).all, slots)
-    )
+
+    def number(slots: KnownSlots) -> int:
+        return number_of(model, conditions_of(model, filters, slots.by_key).all, slots)
+
+    return by_known_slots(model, filters, number)
 
 
 def count_up_to(

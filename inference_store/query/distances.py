@@ -65,9 +65,10 @@ def exact_distances(metric: EmbeddingDistanceMetric, among: str) -> str:
 def found_with_rows(found: str, count: int, *, with_vectors: bool) -> str:
     """(part, distance, key) of what is found, nearest first, and of the nearest so many their row or nulls.
     After `asking`; `found` is a query for the three."""
+    joined = f"left join {EMBEDDINGS} e on e.inference_id = r.id" if with_vectors else ""
     return f"""
         , found(part, distance, key) as materialized ({found})
         select found.part, found.distance, found.key, {columns_of(with_vectors=with_vectors)} from found
           left join (select key from found order by distance, key limit {count}) nearest using (key)
-          left join {TABLE} r on r.id = nearest.key left join {EMBEDDINGS} e on e.inference_id = r.id
+          left join {TABLE} r on r.id = nearest.key {joined}
          order by found.distance, found.key"""  # noqa: S608 # nosec B608

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from cachetools import TTLCache
 
 from inference_store import statements
+from inference_store.contract.filters import BaseInferenceFilter
 from inference_store.models import RegisteredModel, SearchSlot
 
 SPELLED = f"""array(
@@ -31,19 +32,31 @@ class KnownSlots:
     """The column by (type, key), and the same as `SPELLED` has it."""
 
     by_key: Mapping[tuple[str, str], str]
-    spelled: list[str]
+    spelled: list[str] | None
 
     def check(self, spelled: list[str]) -> None:
-        if spelled != self.spelled:
+        if self.spelled is not None and spelled != self.spelled:
             raise SlotsChangedError
+
+
+NOT_ASKED = KnownSlots({}, None)
 
 
 _known: TTLCache[int, KnownSlots] = TTLCache(MODELS, SECONDS)
 _lock = Lock()
 
 
-def by_known_slots(model: RegisteredModel, ask: Callable[[KnownSlots], Answer]) -> Answer:
+def by_known_slots(
+    model: RegisteredModel, filters: BaseInferenceFilter | None, ask: Callable[[KnownSlots], Answer]
+) -> Answer:
     """The answer by the slots that are known, or by those there are: `ask` checks what its statement says."""
+    if not (filters and filters.metadata_filter):
+        return ask(NOT_ASKED)
+    return by_slots_of_any(model, ask)
+
+
+def by_slots_of_any(model: RegisteredModel, ask: Callable[[KnownSlots], Answer]) -> Answer:
+    """The same where it asks for more keys than a filter's."""
     while True:
         with _lock:
             slots = _known.get(model.pk)

@@ -23,7 +23,7 @@ from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import DEFAULT_LIMIT, EmbeddingFilter, NewGetInferencesRequest
 from inference_store.models import Leftover, RegisteredModel, VectorIndex
 from inference_store.models.vector_index import COSINE, indexable
-from inference_store.query.codes import differences, expected, have_codes
+from inference_store.query.codes import differences, expected, with_codes
 from inference_store.query.column_cache import Array
 from inference_store.query.conditions import TABLE, Condition
 from inference_store.query.distances import (
@@ -198,7 +198,7 @@ class _Search:
         self.query = Vector(wanted.query_embedding)
         self.scale = scale(wanted.metric, wanted.query_embedding)
         self.rows = sum(index.row_count for index in chain)
-        self.by_codes = self.metric is COSINE and have_codes(chain, model.embedding_size)
+        self.coded = with_codes(chain, model.embedding_size) if self.metric is COSINE else []
         self.has_leftovers = False
         self.with_rows, self.with_vectors = with_rows, request.embeddings != "none"
         self.held: dict[int, tuple[Any, ...]] = {}
@@ -212,7 +212,7 @@ class _Search:
 
     def nearest(self, count: int) -> Found | None:
         """So many of the matching, fewer only where there are fewer; None where it takes an exact search."""
-        keys = by_known_slots(self.model, self._keys_of_few)
+        keys = by_known_slots(self.model, self.filters, self._keys_of_few)
         if keys is not None:
             note_filters(self.model, (self.filters and self.filters.metadata_filter) or [])
             return self._among(keys, count)
@@ -226,7 +226,9 @@ class _Search:
             # What a large deletion left behind is still in the indexes, and matches nothing.
             if conditions or self.has_leftovers:
                 passing = self._passing([key for _, key in found], conditions)
-                spread = _spread([rank for rank, (_, key) in enumerate(found) if key in passing], count)
+                spread = _lie_as_if_by_chance(
+                    [rank for rank, (_, key) in enumerate(found) if key in passing], count
+                )
                 found = [each for each in found if each[1] in passing]
             certain = self._certain(found, horizon)
             if horizon == math.inf or (len(certain) >= count and spread):
@@ -249,7 +251,7 @@ class _Search:
         conditions = conditions_of(self.model, self.filters, slots.by_key).all
         if not conditions:
             return None
-        few = int(FEW_PER_ROOT[self.metric] * math.sqrt(self.rows) * (MORE_BY_CODES if self.by_codes else 1))
+        few = int(FEW_PER_ROOT[self.metric] * math.sqrt(self.rows) * (MORE_BY_CODES if self.coded else 1))
         condition, values = stated(self.model, conditions)
         keys = f"select r.id from {TABLE} r where {condition} limit {few + 1}"  # noqa: S608 # nosec B608
         statement = f"select string_agg(int8send(id), ''), {SPELLED} from ({keys}) held"  # noqa: S608 # nosec B608
@@ -262,23 +264,25 @@ class _Search:
         """The nearest of these."""
         older, newer = np.split(keys, [np.searchsorted(keys, self.chain[-1].watermark, "right")])
         query = self.query.to_numpy()
-        if self.by_codes and len(older) >= max(CODED_FROM, count + 1) and query.any():
-            return self._by_codes(older, newer, differences(self.chain, older, query), count)
+        if self.coded and len(older) >= CODED_FROM and query.any():
+            return self._by_codes(older, newer, differences(self.coded, older, query), count)
         return self._nearest_of(older, newer, count)
 
     def _by_codes(self, older: Array, newer: Array, differing: Array, count: int) -> Found:
-        """Of these, those whose codes differ in so few signs that they may be among the nearest."""
-        size, spread = self.model.embedding_size, max(index.spread or 0 for index in self.chain)
-        most = SPARE_OF_SPREAD * spread + np.partition(differing, count)[count]
-        while True:
-            near = older[differing <= most]
-            if len(near) > len(older) * MOST_BY_CODES:
-                return self._nearest_of(older, newer, count)
-            found = self._nearest_of(near, newer, count)
-            needed = expected(size, found[count - 1][0]) + spread if len(found) >= count else size
+        """Of those whose codes differ in so few bits that they may be among the nearest, and of those without
+        a code."""
+        size, spread = self.model.embedding_size, max(index.spread or 0 for index in self.coded)
+        known = differing[differing >= 0]
+        if len(known) <= count:
+            return self._nearest_of(older, newer, count)
+        most = SPARE_OF_SPREAD * spread + float(np.partition(known, count)[count])
+        while np.count_nonzero(known <= most) <= len(known) * MOST_BY_CODES:
+            found = self._nearest_of(older[differing <= most], newer, count)
+            needed = float(expected(size, found[count - 1][0])) + spread if len(found) >= count else size
             if needed <= most:
                 return found
             most = needed
+        return self._nearest_of(older, newer, count)
 
     def _nearest_of(self, older: Array, newer: Array, count: int) -> Found:
         """Of the embeddings of these keys, some beyond the last watermark.
@@ -376,7 +380,7 @@ class _Search:
         ]
 
 
-def _spread(ranks: list[int], count: int) -> bool:
+def _lie_as_if_by_chance(ranks: list[int], count: int) -> bool:
     """Whether those that a filter leaves lie among the others as if by chance, or nearer.
 
     Indexes were measured over all that is near. A filter that leaves only what is far away may leave just

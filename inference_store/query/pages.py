@@ -61,8 +61,8 @@ def plain_page(model: RegisteredModel, request: NewGetInferencesRequest) -> Plai
 
 def _page(model: RegisteredModel, request: NewGetInferencesRequest, rows_of: RowsOf) -> Plain:
     """One page. One query where an index has it in order; else keys first by a narrow query, then the full
-    rows by key: three at most; of neighbours, rows come with the keys. Up to five where indexes are asked
-    again."""
+    rows by key: three at most. The rows of neighbours come with their keys, and indexes are asked again where
+    what they gave can't tell."""
     order = order_of_page(request)
     if order.name == "created_at" and request.embedding_filters is None:
         return _page_in_time(model, request, order, rows_of)

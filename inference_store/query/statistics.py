@@ -20,7 +20,7 @@ from inference_store.contract.metadata import (
 )
 from inference_store.models import Catalogue, MetadataKey, RegisteredModel, SearchSlot
 from inference_store.query.conditions import TABLE, Condition, Written
-from inference_store.query.known_slots import KnownSlots, by_known_slots
+from inference_store.query.known_slots import KnownSlots, by_slots_of_any
 from inference_store.query.matching import conditions_of, matching, stated
 from inference_store.query.metadata_conditions import value_of
 from inference_store.query.numbers import Array
@@ -45,7 +45,7 @@ def metadata_statistics(
 ) -> MetadataStatistics:
     """The distribution of one key under the filters. Four queries at most."""
     note_use(model, str(request.type), request.key)
-    numbers = by_known_slots(model, partial(_numbers, model, request))
+    numbers = by_slots_of_any(model, partial(_numbers, model, request))
     if numbers is not None:
         note_filters(model, (request.filters and request.filters.metadata_filter) or [])
         return _histogram(_Held(numbers), request)

@@ -1,46 +1,49 @@
-"""Codes of embeddings are made in the background, of each vector index for cosines once it is there."""
+"""Codes of embeddings are made in the background, of each vector index for cosines once it is there.
 
+Nobody reads them before it is written down how far they are off: so they are written a part at a time, and
+what a builder left that died is as good as what the next one writes.
+"""
+
+import logging
 import random
+from collections.abc import Iterator
 
 import numpy as np
-from django.db import connection, transaction
+from django.db import IntegrityError
 from pgvector import Vector
 
 from inference_store import statements
 from inference_store.models import RegisteredModel, VectorCodes, VectorIndex
 from inference_store.models.vector_index import COSINE, EMBEDDINGS, UNITS
-from inference_store.query.codes import expected, is_telling
+from inference_store.query.codes import codes_of, expected, is_telling
 from inference_store.query.column_cache import Array
 from inference_store.query.distances import asking, near
 from inference_store.query.neighbours import look_up_again
-from inference_store.services.jobs import unlimited
 from inference_store.services.vector_measuring import sample
+from inference_store.statements import Keys
 
-IDS_OF_A_PART = 250_000
+logger = logging.getLogger(__name__)
+READ_AT_ONCE = 10_000
+OF_A_PART = 25
+"""Times as many are one part, so that nobody holds all of them at once."""
 NEAREST = 1_600
 AT_RANDOM = 1_600
 """Embeddings for each query by which it is measured how far codes are off."""
 QUANTILE = 0.999
 
-# A zero vector has no direction: without a code it is always looked up.
-WRITE = f"""
-    insert into {VectorCodes._meta.db_table} (vector_index_id, part, keys, codes)
-    select %s, inference_id / {IDS_OF_A_PART},
-           string_agg(int8send(inference_id), '' order by inference_id),
-           string_agg(substr(bit_send(binary_quantize(half)), 5), '' order by inference_id)
-      from {UNITS} where {{predicate}} and l2_norm(half) > 0 group by 2
+SENT = "inference_id, halfvec_send(half)"
+HEADER = 2
+"""Halves before the first number."""
+NEXT = f"""
+    select {SENT} from {UNITS}
+     where registered_model_id = %s and inference_id > %s and inference_id <= %s
+     order by inference_id limit {READ_AT_ONCE}
 """  # noqa: S608 # nosec B608
 # Its key or the next one that there is, as other models' are among them.
 PICKED = f"""
     select (select inference_id from {EMBEDDINGS} where {{predicate}} and inference_id >= start
              order by registered_model_id, inference_id limit 1)
       from unnest(%s::bigint[]) start
-"""  # noqa: S608 # nosec B608
-COMPARED = f"""
-    {asking(COSINE)}
-    select 1 + (half <#> (select half from asked)),
-           binary_quantize(half) <~> binary_quantize((select half from asked))
-      from {UNITS} where l2_norm(half) > 0 and {{among}}
 """  # noqa: S608 # nosec B608
 
 
@@ -49,46 +52,90 @@ def make_due(model: RegisteredModel) -> int:
     waiting = VectorIndex.objects.filter(
         registered_model=model, metric=COSINE.value, state=VectorIndex.State.READY, spread=None
     )
-    return sum(_make(model, key) for key in waiting.values_list("pk", flat=True))
+    made = sum(_make(index, model) for index in waiting.order_by("pk"))
+    if made:
+        look_up_again()
+    return made
 
 
-@transaction.atomic
-def _make(model: RegisteredModel, key: int) -> bool:
-    """False where somebody is at it, or has done it."""
-    own = VectorIndex.objects.select_for_update(skip_locked=True).filter(pk=key, spread=None)
-    index = own.first()
-    if index is None:
-        return False
-    unlimited()
+def _make(index: VectorIndex, model: RegisteredModel) -> bool:
+    """False where somebody else has done it, or the index has gone away."""
     spread = _spread(index, model)
-    if is_telling(spread, model.embedding_size):
-        with connection.cursor() as cursor:
-            cursor.execute(WRITE.format(predicate=index.predicate), [index.pk])
-    VectorIndex.objects.filter(pk=key).update(spread=spread)
-    transaction.on_commit(look_up_again)
-    return True
+    try:
+        if is_telling(spread, model.embedding_size):
+            for number, (keys, codes) in enumerate(_parts(index)):
+                part = VectorCodes(
+                    vector_index=index, part=number, keys=keys.astype(">i8").tobytes(), codes=codes.tobytes()
+                )
+                VectorCodes.objects.bulk_create(
+                    [part],
+                    update_conflicts=True,
+                    unique_fields=["vector_index", "part"],
+                    update_fields=["keys", "codes"],
+                )
+    except IntegrityError:
+        logger.info("%s went away while its codes were made.", index.name)
+        return False
+    own = VectorIndex.objects.filter(pk=index.pk, state=VectorIndex.State.READY, spread=None)
+    return bool(own.update(spread=spread))
 
 
+def _parts(index: VectorIndex) -> Iterator[tuple[Array, Array]]:
+    """Keys and codes, a part at a time. A zero vector has no direction: without a code it is always read."""
+    held: list[tuple[Array, Array]] = []
+    after = index.after
+    while rows := statements.rows(NEXT, [index.registered_model_id, after, index.watermark]):
+        after = rows[-1][0]
+        keys, units = np.array([key for key, _ in rows]), _units([sent for _, sent in rows])
+        has_one = units.any(axis=1)
+        held.append((keys[has_one], codes_of(units[has_one])))
+        if len(held) == OF_A_PART:
+            yield _joined(held)
+            held.clear()
+    if held:
+        yield _joined(held)
+
+
+def _joined(held: list[tuple[Array, Array]]) -> tuple[Array, Array]:
+    return np.concatenate([keys for keys, _ in held]), np.concatenate([codes for _, codes in held])
+
+
+def _units(sent: list[bytes]) -> Array:
+    numbers = np.frombuffer(b"".join(sent), ">f2").reshape(len(sent), -1)
+    units: Array = numbers[:, HEADER:].astype(np.float32)
+    return units
+
+
+# --- Measuring ----------------------------------------------------------------------------------------------
 def _spread(index: VectorIndex, model: RegisteredModel) -> float:
-    """By how many signs more an embedding differs than its angle lets expect, all but one of a thousand.
+    """By how many bits more a code differs than its angle lets expect, but for one of a thousand; at least 0.
 
-    Of the nearest of some queries, and of any: filters may leave either.
+    Of the nearest of some queries, and of any: filters may leave either. All bits where nothing can tell.
     """
-    starts = [random.randint(index.after + 1, index.watermark) for _ in range(AT_RANDOM)]  # noqa: S311 # nosec B311
-    rows = statements.rows(PICKED.format(predicate=index.predicate), [starts], anew=True)
-    picked = sorted({key for (key,) in rows if key is not None})
-    by_key = f"inference_id = any('{{{','.join(map(str, picked))}}}'::bigint[])"
-    nearest, others = [], []
+    starts = np.array([random.randint(index.after + 1, index.watermark) for _ in range(AT_RANDOM)])  # noqa: S311 # nosec B311
+    rows = statements.rows(PICKED.format(predicate=index.predicate), [Keys(starts)], anew=True)
+    picked = np.array(sorted({key for (key,) in rows if key is not None}), np.int64)
+    off: list[list[Array]] = [[], []]
     for query in sample(index):
-        nearest.append(
-            _off(query, near(index, model, NEAREST), [str(index.probes_for(NEAREST))], model.embedding_size)
-        )
-        others.append(_off(query, by_key, [], model.embedding_size))
-    spreads = [np.quantile(np.concatenate(each), QUANTILE) for each in (nearest, others) if each]
-    return float(max(spreads, default=model.embedding_size))
+        probes = str(index.probes_for(NEAREST))
+        off[0].append(_off(query, near(index, model, NEAREST), probes))
+        off[1].append(_off(query, "inference_id = any(%s)", Keys(picked)))
+    measured = [np.concatenate(each) for each in off if each]
+    if not measured or any(not len(each) for each in measured):
+        return float(model.embedding_size)
+    return max(0.0, *(float(np.quantile(each, QUANTILE)) for each in measured))
 
 
-def _off(query: list[float], among: str, values: list[str], size: int) -> Array:
-    """By how many signs more than is expected each of those embeddings differs from the query."""
-    rows = statements.rows(COMPARED.format(among=among), [Vector(query), *values], anew=True)
-    return np.array([differing - expected(size, distance) for distance, differing in rows])
+def _off(query: list[float], among: str, value: str | Keys) -> Array:
+    """By how many bits more than is expected the codes of those embeddings differ from the query's."""
+    statement = f"{asking(COSINE)} select {SENT} from {UNITS} where {among}"  # noqa: S608 # nosec B608
+    rows = statements.rows(statement, [Vector(query), value], anew=True)
+    asked = np.array(query, np.float32)
+    length = float(np.linalg.norm(asked.astype(np.float64)))
+    if not rows or not length:
+        return np.zeros(0)
+    units = _units([sent for _, sent in rows])
+    units = units[units.any(axis=1)]
+    differing = np.bitwise_count(codes_of(units) ^ codes_of(asked[None])).sum(axis=1, dtype=np.int64)
+    off: Array = differing - expected(len(query), 1 - units @ (asked / length))
+    return off
