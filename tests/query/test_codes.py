@@ -321,3 +321,15 @@ def test_an_index_that_goes_away_meanwhile(lost, monkeypatch):
 
     monkeypatch.setattr(codes, "kept", kept)
     assert planted.find(query, planted.at < 0.5, below(0.5)) == 1
+
+
+def test_what_was_not_there_is_looked_for_again(read):
+    """As on a replica that is told of an index before it is sent the codes."""
+    planted = Planted()
+    query, parts = clustered(1, SIZE, 3)[0][0], list(VectorCodes.objects.all())
+    VectorCodes.objects.all().delete()
+    assert planted.find(query, planted.at < 0.5, below(0.5)) == 1
+    VectorCodes.objects.bulk_create(parts)
+    assert planted.find(query, planted.at < 0.5, below(0.5)) == 1
+    assert read[0] == sum(planted.at[:4_500] < 0.5)
+    assert read[1] < read[0] / 4
