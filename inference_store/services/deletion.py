@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connection, transaction
@@ -20,6 +19,7 @@ from inference_store.query.conditions import EqualsAny
 from inference_store.query.matching import matching
 from inference_store.services import audit, leftovers, soft_deletion
 from inference_store.services.backups import removal_held
+from inference_store.services.commits import after_commit
 from inference_store.services.leftovers import array_of
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ def _delete(
             leftovers.leave(model, keys)
         else:
             leftovers.remove(keys)
-        transaction.on_commit(partial(remove_blobs, doom(keys).keys), robust=True)
+        after_commit(remove_blobs, doom(keys).keys)
         forgotten += soft_deletion.forget(model, inference_ids)
         gone += inference_ids
     if expected is not None and len(gone) != expected:

@@ -14,7 +14,6 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from django.db import transaction
 from django.db.models.functions import Now
 
 from inference_store import blobs
@@ -34,6 +33,7 @@ from inference_store.models import Blob, Export, ExportBatch, JobState
 from inference_store.models.job import hence
 from inference_store.query.whole import WholeInference, whole_inferences
 from inference_store.services import jobs
+from inference_store.services.commits import after_commit
 from inference_store.services.export_set import fix_set, plan_of
 from inference_store.services.exports import discard_unfinished, kept_seconds
 
@@ -246,4 +246,4 @@ def _complete(export: Export, key: str, size: int) -> None:
         held.size, held.expires_at = size, hence(kept_seconds())
         Blob.objects.filter(key=key).update(uploaded_at=Now(), size=size)
         held.batches.all().delete()
-        transaction.on_commit(partial(blobs.discard_draft, str(export.pk)), robust=True)
+        after_commit(blobs.discard_draft, str(export.pk))

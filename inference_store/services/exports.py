@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -28,6 +27,7 @@ from inference_store.contract.errors import Refusal
 from inference_store.contract.jobs import ExportTask, NewExportTaskRequest
 from inference_store.models import Blob, Export, JobState, RegisteredModel, RetentionPolicy, Role, User
 from inference_store.services import audit, jobs
+from inference_store.services.commits import after_commit
 from inference_store.services.deletion import remove_blobs
 
 MOST_DETAILED = 20
@@ -189,7 +189,7 @@ def _remove_archives(exports: QuerySet[Export]) -> int:
         with transaction.atomic():
             if Export.objects.filter(pk=export.pk, archive_key=key).update(archive_key=None):
                 Blob.objects.filter(key=key).update(doomed_at=Now())
-                transaction.on_commit(partial(remove_blobs, [str(key)]), robust=True)
+                after_commit(remove_blobs, [str(key)])
                 audit.record(AuditAction.EXPORT_EXPIRE, model=model, details={"export": str(export.pk)})
                 removed += 1
     return removed

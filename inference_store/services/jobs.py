@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
@@ -28,6 +27,7 @@ from inference_store.contract.errors import Refusal
 from inference_store.models import Export, Job, JobState, RetentionTask
 from inference_store.models.job import hence
 from inference_store.services import audit
+from inference_store.services.commits import after_commit
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class JobStopped(Exception):  # noqa: N818  (not an error)
 # --- Handing out --------------------------------------------------------------------------------------------
 def send(job: Job) -> None:
     """Hand the job to a worker, once the caller's transaction is committed."""
-    transaction.on_commit(partial(_send, type(job), job.pk, job.request_id), robust=True)
+    after_commit(_send, type(job), job.pk, job.request_id)
 
 
 def _send(kind: type[Job], pk: UUID, request_id: str) -> None:

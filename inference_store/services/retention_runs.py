@@ -8,7 +8,6 @@ first always wins, one that comes later finds nothing there, and a task can be t
 import hashlib
 import logging
 from datetime import datetime
-from functools import partial
 from itertools import takewhile
 from uuid import UUID
 
@@ -22,6 +21,7 @@ from inference_store.contract.enums import AuditAction, DeleteAction, RetentionR
 from inference_store.contract.jobs import KEPT_FOR_EVER
 from inference_store.models import Blob, Inference, JobState, RetentionPreviewItem, RetentionTask
 from inference_store.services import audit, deletion, jobs, soft_deletion
+from inference_store.services.commits import after_commit
 from inference_store.services.retention import task_actor
 
 logger = logging.getLogger(__name__)
@@ -227,4 +227,4 @@ def _take(held: RetentionTask, keys: list[int]) -> None:
         details={"task": str(held.pk), "action": held.delete_action, "digest": held.deleted_digest},
         actor=task_actor(held),
     )
-    transaction.on_commit(partial(deletion.remove_blobs, doomed.keys), robust=True)
+    after_commit(deletion.remove_blobs, doomed.keys)
