@@ -14,7 +14,8 @@ import numpy as np
 
 from inference_store import statements
 from inference_store.models import VectorCodes, VectorIndex
-from inference_store.query.column_cache import Array, have_room_for, kept
+from inference_store.query.column_cache import have_room_for, kept
+from inference_store.query.numbers import Array
 
 READ = f"select {{what}} from {VectorCodes._meta.db_table} where vector_index_id = %s order by part"  # noqa: S608 # nosec B608
 WORD = 8
@@ -52,7 +53,7 @@ def with_codes(chain: Sequence[VectorIndex], size: int) -> list[VectorIndex]:
 def differences(indexes: Sequence[VectorIndex], keys: Array, query: Array) -> Array:
     """In how many bits the codes of these ascending keys differ from the query's; -1 of those without one."""
     found = np.full(len(keys), -1, np.int16)
-    asked = _words([codes_of(query[None])], 1)[0]
+    asked = _words([codes_of(query[None])])[0]
     for index in indexes:
         first, end = np.searchsorted(keys, [index.after, index.watermark], "right")
         within = keys[first:end]
@@ -82,12 +83,12 @@ def _keys(index: VectorIndex) -> Array:
 def _codes(index: VectorIndex, size: int) -> Array:
     parts = statements.rows(READ.format(what="codes"), [index.pk])
     width = -(-size // 8)
-    return _words([np.frombuffer(part, np.uint8).reshape(-1, width) for (part,) in parts], width)
+    return _words([np.frombuffer(part, np.uint8).reshape(-1, width) for (part,) in parts])
 
 
-def _words(parts: Sequence[Array], width: int) -> Array:
+def _words(parts: Sequence[Array]) -> Array:
     """One code a row, as words."""
-    width = max([part.shape[1] for part in parts], default=width)
+    width = parts[0].shape[1] if parts else WORD
     words = np.zeros((sum(map(len, parts)), _width(8 * width)), np.uint8)
     first = 0
     for part in parts:

@@ -5,13 +5,11 @@ They are kept by what never means another content.
 
 from collections.abc import Callable, Hashable
 from threading import Lock
-from typing import Any, TypeAlias
 
-import numpy.typing as npt
 from cachetools import LRUCache
 from django.conf import settings
 
-Array: TypeAlias = npt.NDArray[Any]
+from inference_store.query.numbers import Array
 
 _kept: LRUCache[tuple[Hashable, ...], Array] = LRUCache(
     settings.COLUMN_CACHE_MB * 2**20, getsizeof=lambda column: column.nbytes

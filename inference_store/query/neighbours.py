@@ -24,7 +24,6 @@ from inference_store.contract.filters import DEFAULT_LIMIT, EmbeddingFilter, New
 from inference_store.models import Leftover, RegisteredModel, VectorIndex
 from inference_store.models.vector_index import COSINE, indexable
 from inference_store.query.codes import differences, expected, with_codes
-from inference_store.query.column_cache import Array
 from inference_store.query.conditions import TABLE, Condition
 from inference_store.query.distances import (
     HALVES_FIRST,
@@ -37,6 +36,7 @@ from inference_store.query.distances import (
 from inference_store.query.embeddings import refuse_unfit
 from inference_store.query.known_slots import SPELLED, KnownSlots, by_known_slots
 from inference_store.query.matching import conditions_of, stated
+from inference_store.query.numbers import Array
 from inference_store.query.order import Order
 from inference_store.query.rows import Held, Wanted
 from inference_store.query.uses import note_filters

@@ -158,7 +158,7 @@ def _plain(
     distance: float | None,
     form: EmbeddingForm,
 ) -> Plain:
-    # By number: this is half of what a page costs here, and to name each would be a third of that.
+    # By number: a page has many rows, and to name all that each holds takes longer than the rest of this.
     data, latitude, longitude, version, has_list = row[5], row[9], row[10], row[13], row[14]
     fields: Plain = {
         "model_id": model_id,

@@ -15,7 +15,7 @@ from inference_store.models import RegisteredModel, Segment, SegmentChange, Segm
 from inference_store.models.segment import KEY, TIME
 from inference_store.query import column_cache
 from inference_store.query.conditions import TABLE, Condition
-from inference_store.query.known_slots import SPELLED, KnownSlots
+from inference_store.query.known_slots import NOT_ASKED, SPELLED, KnownSlots
 from inference_store.query.matching import stated
 from inference_store.query.numbers import Array, Asked, Compared, Joined, Mask
 
@@ -58,10 +58,8 @@ class GoneError(LookupError):
     """A segment was replaced, or does not have that column."""
 
 
-def number_of(
-    model: RegisteredModel, conditions: Sequence[Condition], slots: KnownSlots | None = None
-) -> int:
-    """How many of the model's inferences these conditions hold for; made of these slots, if any."""
+def number_of(model: RegisteredModel, conditions: Sequence[Condition], slots: KnownSlots = NOT_ASKED) -> int:
+    """How many of the model's inferences these conditions hold for; made of these slots."""
     found = _Reading(model, conditions, None, slots).found()
     if found is not None:
         parts, others = found
@@ -69,13 +67,12 @@ def number_of(
     condition, values = stated(model, conditions)
     statement = f"select count(*), {SPELLED} from {TABLE} r where {condition}"  # noqa: S608 # nosec B608
     number, told = statements.rows(statement, [model.pk, *values], anew=True)[0]
-    if slots is not None:
-        slots.check(told)
+    slots.check(told)
     return int(number)
 
 
 def numbers_of(
-    model: RegisteredModel, conditions: Sequence[Condition], column: str, slots: KnownSlots | None = None
+    model: RegisteredModel, conditions: Sequence[Condition], column: str, slots: KnownSlots = NOT_ASKED
 ) -> Array | None:
     """The numbers in that column of those inferences that have one; None where segments can't tell."""
     has_one = Condition(f"r.{column} is not null", asked=Compared(column, "is not null"))
@@ -101,7 +98,7 @@ class _Reading:
         model: RegisteredModel,
         conditions: Sequence[Condition],
         column: str | None,
-        slots: KnownSlots | None = None,
+        slots: KnownSlots = NOT_ASKED,
     ) -> None:
         self.model, self.column, self.slots = model, column, slots
         asked = [each.asked for each in conditions]
@@ -160,8 +157,7 @@ class _Reading:
 
     def _of_known_slots(self, *told: Any) -> tuple[Any, ...]:
         """What was told, but for the slots that were told last: these must be those that are known."""
-        if self.slots is not None:
-            self.slots.check(told[-1])
+        self.slots.check(told[-1])
         return told[:-1]
 
 

@@ -16,9 +16,9 @@ from inference_store import statements
 from inference_store.models import RegisteredModel, VectorCodes, VectorIndex
 from inference_store.models.vector_index import COSINE, EMBEDDINGS, UNITS
 from inference_store.query.codes import codes_of, expected, is_telling
-from inference_store.query.column_cache import Array
 from inference_store.query.distances import asking, near
 from inference_store.query.neighbours import look_up_again
+from inference_store.query.numbers import Array
 from inference_store.services.vector_measuring import sample
 from inference_store.statements import Keys
 

@@ -31,10 +31,7 @@ from inference_store.models.vector_index import (
     UNITS,
     indexable,
 )
-from inference_store.query.neighbours import (
-    look_up_again,
-    take_wanted,
-)
+from inference_store.query.neighbours import look_up_again, take_wanted
 from inference_store.services import vector_codes
 from inference_store.services.background import Background
 from inference_store.services.vector_measuring import measured
