@@ -70,9 +70,9 @@ class VectorIndex(models.Model):
         default=list,
         help_text="So many neighbours are found by reading so many lists, if they are not farther than that.",
     )
-    spread = models.FloatField(
+    spreads = models.JSONField(
         null=True,
-        help_text="By how many bits codes may seem farther than embeddings are; empty: no codes yet.",
+        help_text="By how much codes may be off: the first signs, all signs, distances; empty: no codes yet.",
     )
     recall = models.FloatField(null=True, help_text="Of the 50 nearest, measured after it was built.")
     error = models.TextField(blank=True, default="")

@@ -1,102 +1,184 @@
-"""Which of many embeddings may be near a query, told from as many bits as they have numbers.
+"""Codes of embeddings: few bits a number, by which it is told which of many may be near a query.
 
-An embedding's code is on which side of as many planes it lies. Of two vectors at an angle, as large a share
-of their codes differs as the angle is of 180 degrees, more or less: by how much more, was measured of each
-index.
+An embedding is turned, so that its numbers are as if drawn at random whatever matters in it, and each is
+rounded to one of eight steps. The first bits of all numbers, their signs, say on which side of as many planes
+it lies: of two vectors at an angle, as large a share of these differs as the angle is of 180 degrees, more or
+less. All bits estimate the distance itself. How far off either is, was measured of each index.
 """
 
 import hashlib
 import math
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Self
 
 import numpy as np
 
-from inference_store import statements
-from inference_store.models import VectorCodes, VectorIndex
-from inference_store.query.column_cache import have_room_for, kept
 from inference_store.query.numbers import Array
 
-READ = f"select {{what}} from {VectorCodes._meta.db_table} where vector_index_id = %s order by part"  # noqa: S608 # nosec B608
-WORD = 8
-"""Bytes that are compared at once."""
-MOST_SPREAD = 1 / 8
-"""Of all bits: if codes are farther off than that, they tell too little to be worth it."""
+PLANES = 3
+"""Bits a number; each plane is one bit of all numbers."""
+STEP, LOST = 0.586, 0.0374
+"""How far steps are apart, in deviations of normally distributed numbers, and which share of these numbers'
+squares rounding to the nearest of eight loses: the least there is (Max, Quantizing for minimum distortion,
+1960)."""
+WORD = 64
+"""Bits that are compared at once."""
+EARLY = 2
+"""Words of signs that are compared first."""
+ASKED_PLANES = 5
+"""Bits a number of a query."""
+BITS = np.arange(ASKED_PLANES, dtype=np.uint8)
+ROWS_AT_ONCE = 128
+"""So many embeddings' bits, beside each bit of the query, stay in the processor's cache."""
+WORDS_AT_ONCE = 8_192
 SIGNS = b"inference-store codes"
 
 
-def codes_of(vectors: Array) -> Array:
-    """The code of each row, filled up to whole bytes.
+def turned(vectors: Array) -> Array:
+    """Each row with its length and the angles between rows as they are.
 
-    Signs are flipped as if by chance, and waves taken of them: so each bit depends on all numbers, however
-    few of a vector matter. Any other way gives other codes: who changes this makes all of them anew.
+    Signs are flipped as if by chance, and waves taken of them: so each number depends on all, however few of
+    a vector matter. Any other way gives other codes: who changes this makes all of them anew.
     """
     size = vectors.shape[1]
+    waves = np.fft.rfft(vectors * _flips(size), axis=1, norm="ortho")
+    waves[:, 1 : (size + 1) // 2] *= math.sqrt(2)
+    numbers: Array = np.concatenate([waves.real, waves.imag[:, 1 : (size + 1) // 2]], axis=1)
+    return numbers.astype(np.float32, copy=False)
+
+
+@cache
+def _flips(size: int) -> Array:
     bits = np.unpackbits(np.frombuffer(hashlib.shake_256(SIGNS).digest(-(-size // 8)), np.uint8))[:size]
-    waves = np.fft.rfft(vectors * np.where(bits, np.float32(1), np.float32(-1)), axis=1)
-    of_all = np.concatenate([waves.real, waves.imag[:, 1 : (size + 1) // 2]], axis=1)
-    return np.packbits(of_all > 0, axis=1)
+    return np.where(bits, np.float32(1), np.float32(-1))
 
 
-def is_telling(spread: float | None, size: int) -> bool:
-    """Whether codes of so many bits that are off by so many tell which embeddings are near."""
-    return spread is not None and spread <= size * MOST_SPREAD
+def codes_of(units: Array) -> Array:
+    """The code of each row, which has length 1: plane by plane, the signs first, each in whole bytes."""
+    numbers = turned(units)
+    steps = np.floor(numbers * np.float32(math.sqrt(units.shape[1]) / STEP)) + 2 ** (PLANES - 1)
+    numbered = np.clip(steps, 0, 2**PLANES - 1).astype(np.uint8)
+    return np.concatenate(
+        [np.packbits(numbered >> bit & 1, axis=1) for bit in reversed(range(PLANES))], axis=1
+    )
 
 
-def with_codes(chain: Sequence[VectorIndex], size: int) -> list[VectorIndex]:
-    """Those of these indexes whose codes tell; none where memory has no room for them."""
-    telling = [index for index in chain if is_telling(index.spread, size)]
-    held = sum(index.row_count for index in telling) * (8 + _width(size))
-    return telling if have_room_for(held) else []
+def code_bytes(size: int) -> int:
+    """What a process keeps of an embedding: its key and its code, the first signs twice."""
+    words = _words_of(size)
+    return 8 * (1 + PLANES * words + min(EARLY, words))
 
 
-def differences(indexes: Sequence[VectorIndex], keys: Array, query: Array) -> Array:
-    """In how many bits the codes of these ascending keys differ from the query's; -1 of those without one."""
-    found = np.full(len(keys), -1, np.int16)
-    asked = _words([codes_of(query[None])])[0]
-    for index in indexes:
-        first, end = np.searchsorted(keys, [index.after, index.watermark], "right")
-        within = keys[first:end]
-        if not len(within):
-            continue
-        known = kept((index.claim, "keys"), partial(_keys, index))
-        codes = kept((index.claim, "codes"), partial(_codes, index, len(query)))
-        if not len(known) or len(known) != len(codes):
-            continue  # its index has just gone away, or this is a replica that has not heard of it
-        at = np.minimum(np.searchsorted(known, within), len(known) - 1)
-        differing = np.bitwise_count(codes.take(at, axis=0) ^ asked).sum(axis=1, dtype=np.int16)
-        found[first:end] = np.where(known[at] == within, differing, -1)
-    return found
-
-
-def expected(size: int, cosine_distance: Array | float) -> Array:
-    """In how many of so many bits a vector differs at that distance."""
+def differing_expected(size: int, cosine_distance: Array | float) -> Array:
+    """In how many of so many signs a vector at that distance differs."""
     angles: Array = np.arccos(np.clip(1 - np.asarray(cosine_distance), -1, 1))
     return size * angles / math.pi
 
 
-def _keys(index: VectorIndex) -> Array:
-    parts = statements.rows(READ.format(what="keys"), [index.pk])
-    return np.frombuffer(b"".join(part for (part,) in parts), ">i8").astype(np.int64)
+class Asked:
+    """What codes are compared with: a query embedding, which has a direction."""
+
+    def __init__(self, query: Array) -> None:
+        self.size = len(query)
+        unit = query.astype(np.float64) / np.linalg.norm(query.astype(np.float64))
+        numbers = turned(unit[None])[0]
+        words = _words_of(self.size)
+        signs = np.zeros(8 * words, np.uint8)
+        signs[: -(-self.size // 8)] = np.packbits(numbers > 0)
+        self.signs = signs.view(np.uint64)
+        # Rounded to signed integers, whose planes are counted against those of codes.
+        largest = 2 ** (ASKED_PLANES - 1) - 1
+        unit = float(np.abs(numbers).max()) / largest
+        rounded = np.rint(numbers / unit).astype(np.int8).view(np.uint8)
+        planes = np.zeros((ASKED_PLANES, 8 * words), np.uint8)
+        planes[:, : -(-self.size // 8)] = np.packbits(rounded >> BITS[:, None] & 1, axis=1)
+        self.planes = planes.view(np.uint64)
+        step = STEP / math.sqrt(self.size) / (1 - LOST)
+        of_asked = unit * 2.0**BITS
+        of_asked[-1] *= -1
+        of_codes = step * 2.0 ** np.arange(PLANES)[::-1]
+        weights = np.multiply.outer(of_codes, of_asked).reshape(-1)
+        self.weights = np.repeat(weights, words).astype(np.float32)
+        self.middle = float(numbers.sum()) * step * (2**PLANES - 1) / 2
 
 
-def _codes(index: VectorIndex, size: int) -> Array:
-    parts = statements.rows(READ.format(what="codes"), [index.pk])
-    width = -(-size // 8)
-    return _words([np.frombuffer(part, np.uint8).reshape(-1, width) for (part,) in parts])
+@dataclass(frozen=True)
+class Codes:
+    """Of n embeddings: ascending `keys`; `signs`, (n, words); the `other` planes, (n, planes - 1, words);
+    `early`, the first words of their signs, word by word, (words, n)."""
+
+    keys: Array
+    signs: Array
+    other: Array
+    early: Array
+
+    @classmethod
+    def of(cls, count: int, parts: Iterable[tuple[Array, Array]]) -> Self:
+        """Of so many keys and codes, as `codes_of` gives them, a part at a time."""
+        keys, signs, other = np.zeros(0, np.int64), np.zeros((0, 0)), np.zeros((0, 0))
+        first = 0
+        for some, codes in parts:
+            words = _in_words(codes)
+            if not first:
+                keys, signs = np.empty(count, np.int64), np.empty((count, words.shape[2]), np.uint64)
+                other = np.empty((count, PLANES - 1, words.shape[2]), np.uint64)
+            after = first + len(some)
+            keys[first:after], signs[first:after], other[first:after] = some, words[:, 0], words[:, 1:]
+            first = after
+        return cls(keys[:first], signs[:first], other[:first], np.ascontiguousarray(signs[:first, :EARLY].T))
+
+    @property
+    def nbytes(self) -> int:
+        return self.keys.nbytes + self.signs.nbytes + self.other.nbytes + self.early.nbytes
+
+    def differing_early(self, asked: Asked) -> Array:
+        """In how many of the first signs each differs."""
+        words, count = self.early.shape
+        differing = np.empty(count, np.uint8)
+        held, bits = np.empty(WORDS_AT_ONCE, np.uint64), np.empty(WORDS_AT_ONCE, np.uint8)
+        for first in range(0, count, WORDS_AT_ONCE):
+            part = differing[first : first + WORDS_AT_ONCE]
+            size = len(part)
+            for number in range(words):
+                some = self.early[number, first : first + size]
+                np.bitwise_xor(some, asked.signs[number], out=held[:size])
+                if number:
+                    part += np.bitwise_count(held[:size], out=bits[:size])
+                else:
+                    np.bitwise_count(held[:size], out=part)
+        return differing
+
+    def differing(self, asked: Asked, at: Array) -> Array:
+        """In how many signs those at these places differ."""
+        differing = self.signs.take(at, axis=0)
+        differing ^= asked.signs
+        counted: Array = np.bitwise_count(differing).sum(axis=1, dtype=np.int16)
+        return counted
+
+    def distances(self, asked: Asked, at: Array) -> Array:
+        """About how far in cosines those at these places are."""
+        near = np.empty(len(at), np.float32)
+        for first in range(0, len(at), ROWS_AT_ONCE):
+            some = at[first : first + ROWS_AT_ONCE]
+            each = np.empty((len(some), PLANES, *asked.planes.shape), np.uint64)
+            each[:, 0] = self.signs.take(some, axis=0)[:, None]
+            each[:, 1:] = self.other.take(some, axis=0)[:, :, None]
+            both = each.reshape(len(some), PLANES, -1)
+            both &= asked.planes.reshape(-1)
+            counted = np.bitwise_count(each).reshape(len(some), -1).astype(np.float32)
+            np.matmul(counted, asked.weights, out=near[first : first + ROWS_AT_ONCE])
+        return 1 + np.float32(asked.middle) - near
 
 
-def _words(parts: Sequence[Array]) -> Array:
-    """One code a row, as words."""
-    width = parts[0].shape[1] if parts else WORD
-    words = np.zeros((sum(map(len, parts)), _width(8 * width)), np.uint8)
-    first = 0
-    for part in parts:
-        words[first : first + len(part), :width] = part
-        first += len(part)
+def _in_words(codes: Array) -> Array:
+    """(n, planes, words): each plane is filled up to whole words."""
+    bytes_of_plane = codes.shape[1] // PLANES
+    words = np.zeros((len(codes), PLANES, 8 * _words_of(8 * bytes_of_plane)), np.uint8)
+    words[:, :, :bytes_of_plane] = codes.reshape(len(codes), PLANES, bytes_of_plane)
     return words.view(np.uint64)
 
 
-def _width(size: int) -> int:
-    """Bytes of a code of so many bits, in whole words."""
-    return -(-size // (8 * WORD)) * WORD
+def _words_of(size: int) -> int:
+    return -(-size // WORD)

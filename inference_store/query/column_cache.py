@@ -4,30 +4,46 @@ They are kept by what never means another content.
 """
 
 from collections.abc import Callable, Hashable
-from threading import Lock
+from threading import Lock, RLock
+from typing import Any, Protocol, TypeVar, cast
 
 from cachetools import LRUCache
 from django.conf import settings
 
-from inference_store.query.numbers import Array
 
-_kept: LRUCache[tuple[Hashable, ...], Array] = LRUCache(
+class Sized(Protocol):
+    """What tells how many bytes it takes."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+
+Column = TypeVar("Column", bound=Sized)
+_kept: LRUCache[tuple[Hashable, ...], Any] = LRUCache(
     settings.COLUMN_CACHE_MB * 2**20, getsizeof=lambda column: column.nbytes
 )
 _lock = Lock()
+_reading = RLock()
+"""One thread reads at a time, and may meanwhile read what it needs for that: others often want the same, and
+memory need not hold it twice."""
 
 
-def kept(key: tuple[Hashable, ...], read: Callable[[], Array]) -> Array:
+def kept(key: tuple[Hashable, ...], read: Callable[[], Column]) -> Column:
     """The column of that key, read where it is not kept."""
     with _lock:
         known = _kept.get(key)
-    if known is None:
-        known = read()
+    if known is not None:
+        return cast(Column, known)
+    with _reading:
         with _lock:
-            # Nothing may be a replica that has not heard of it yet.
-            if 0 < known.nbytes <= _kept.maxsize:
-                _kept[key] = known
-    return known
+            known = _kept.get(key)
+        if known is None:
+            known = read()
+            with _lock:
+                # Nothing may be a replica that has not heard of it yet.
+                if 0 < known.nbytes <= _kept.maxsize:
+                    _kept[key] = known
+    return cast(Column, known)
 
 
 def have_room_for(count: float) -> bool:

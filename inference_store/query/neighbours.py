@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from threading import local
 from typing import Any
 
@@ -23,7 +24,7 @@ from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import DEFAULT_LIMIT, EmbeddingFilter, NewGetInferencesRequest
 from inference_store.models import Leftover, RegisteredModel, VectorIndex
 from inference_store.models.vector_index import COSINE, indexable
-from inference_store.query.codes import differences, expected, with_codes
+from inference_store.query.code_search import Coded, with_codes
 from inference_store.query.conditions import TABLE, Condition
 from inference_store.query.distances import (
     HALVES_FIRST,
@@ -58,11 +59,12 @@ FEW_PER_ROOT = {
 """Times the root of all rows: where a filter leaves so few, reading them all is quicker than an index."""
 MORE_BY_CODES = 2
 """Times as many are few where codes tell which of them to read."""
-CODED_FROM = 1_000
-SPARE_OF_SPREAD = 1.25
-MOST_BY_CODES = 3 / 4
-"""Of how many embeddings codes are compared; how much more than they may be off is read at once; where they
-leave more than that share, all are read."""
+CODED_FROM = 256
+"""Of so many embeddings codes are compared."""
+FEW_IN_LISTS = 8_000
+"""So many embeddings are read from lists as quickly as codes of all are compared."""
+READ_AT_ONCE = 10
+"""Times as many as are wanted are computed exactly; of more, halves tell which."""
 ENOUGH_TO_TELL = 32
 """So many that a filter leaves tell whether they lie among the others as if by chance."""
 ROUNDING = {COSINE: 1e-4}
@@ -73,7 +75,10 @@ MOST_ROUNDING = 2**-9
 CHAIN_SECONDS = 5.0
 """Far less than an index outlives its replacement."""
 
-LEFTOVERS = Leftover._meta.db_table
+LEFTOVERS, INDEXES = Leftover._meta.db_table, VectorIndex._meta.db_table
+BY_KEY = "inference_id = any(%s::bigint[])"
+HAS_LEFTOVERS, HAS_MOVED = -1, -2
+"""In the place of a part's number: what a search has to know besides."""
 Found = list[tuple[float, int]]
 """(distance, key) each, nearest first."""
 _here = local()
@@ -198,10 +203,19 @@ class _Search:
         self.query = Vector(wanted.query_embedding)
         self.scale = scale(wanted.metric, wanted.query_embedding)
         self.rows = sum(index.row_count for index in chain)
-        self.coded = with_codes(chain, model.embedding_size) if self.metric is COSINE else []
+        has_direction = self.metric is COSINE and any(wanted.query_embedding)
+        self.with_codes = with_codes(chain, model.embedding_size) if has_direction else []
+        self.by_codes = len(self.with_codes) == len(chain)
+        """Whether all that the indexes are of is searched by codes."""
         self.has_leftovers = False
+        self.of_model = f"registered_model_id = {model.pk}"
+        self.newer = f"{self.of_model} and inference_id > {chain[-1].watermark}"
         self.with_rows, self.with_vectors = with_rows, request.embeddings != "none"
         self.held: dict[int, tuple[Any, ...]] = {}
+
+    @cached_property
+    def coded(self) -> Coded:
+        return Coded(self.with_codes, self.query.to_numpy())
 
     def rows_of(self, page: Found) -> Wanted | Held:
         """The rows of these, as they were read or to be read."""
@@ -221,12 +235,12 @@ class _Search:
             self.with_rows = 0  # it is not the nearest that pass
         needed = count * MARGIN * (MARGIN_OF_FILTERS if conditions else 1)
         while depth := _depth_for(needed):
-            found, horizon = self._by_index(depth)
+            found, horizon = self._by_codes(depth) or self._by_index(depth)
             spread = True
             # What a large deletion left behind is still in the indexes, and matches nothing.
             if conditions or self.has_leftovers:
                 passing = self._passing([key for _, key in found], conditions)
-                spread = _lie_as_if_by_chance(
+                spread = self.by_codes or _lie_as_if_by_chance(
                     [rank for rank, (_, key) in enumerate(found) if key in passing], count
                 )
                 found = [each for each in found if each[1] in passing]
@@ -251,7 +265,9 @@ class _Search:
         conditions = conditions_of(self.model, self.filters, slots.by_key).all
         if not conditions:
             return None
-        few = int(FEW_PER_ROOT[self.metric] * math.sqrt(self.rows) * (MORE_BY_CODES if self.coded else 1))
+        few = int(
+            FEW_PER_ROOT[self.metric] * math.sqrt(self.rows) * (MORE_BY_CODES if self.with_codes else 1)
+        )
         condition, values = stated(self.model, conditions)
         keys = f"select r.id from {TABLE} r where {condition} limit {few + 1}"  # noqa: S608 # nosec B608
         statement = f"select string_agg(int8send(id), ''), {SPELLED} from ({keys}) held"  # noqa: S608 # nosec B608
@@ -263,25 +279,17 @@ class _Search:
     def _among(self, keys: Array, count: int) -> Found:
         """The nearest of these."""
         older, newer = np.split(keys, [np.searchsorted(keys, self.chain[-1].watermark, "right")])
-        query = self.query.to_numpy()
-        if self.coded and len(older) >= CODED_FROM and query.any():
-            return self._by_codes(older, newer, differences(self.coded, older, query), count)
-        return self._nearest_of(older, newer, count)
-
-    def _by_codes(self, older: Array, newer: Array, differing: Array, count: int) -> Found:
-        """Of those whose codes differ in so few bits that they may be among the nearest, and of those without
-        a code."""
-        size, spread = self.model.embedding_size, max(index.spread or 0 for index in self.coded)
-        known = differing[differing >= 0]
-        if len(known) <= count:
-            return self._nearest_of(older, newer, count)
-        most = SPARE_OF_SPREAD * spread + float(np.partition(known, count)[count])
-        while np.count_nonzero(known <= most) <= len(known) * MOST_BY_CODES:
-            found = self._nearest_of(older[differing <= most], newer, count)
-            needed = float(expected(size, found[count - 1][0])) + spread if len(found) >= count else size
-            if needed <= most:
+        near = self.coded.among(older, count) if self.with_codes and len(older) >= CODED_FROM else None
+        farthest = near.farthest(count) if near else 0
+        while near:
+            within, horizon = near.within(farthest)
+            found = self._nearest_of(within, newer, count)
+            if horizon == math.inf or len(self._certain(found, horizon)) >= count:
                 return found
-            most = needed
+            if len(found) < count or horizon == near.horizon:
+                break
+            # As the last of them was said to be nearer than it is, so may others be.
+            farthest = found[-1][0] + 2 * ROUNDING[COSINE] + near.spread
         return self._nearest_of(older, newer, count)
 
     def _nearest_of(self, older: Array, newer: Array, count: int) -> Found:
@@ -290,7 +298,7 @@ class _Search:
         Of cosines only so many are computed as must be: those that halves put first, and more where halves
         can't tell.
         """
-        if self.metric is COSINE:
+        if self.metric is COSINE and len(older) > READ_AT_ONCE * count:
             depth = MARGIN_OF_HALVES * count
             found = self._distances(HALVES_FIRST.format(depth=depth), [Keys(older), Keys(newer)])
             units = [distance for distance, key in found if key <= self.chain[-1].watermark]
@@ -314,14 +322,26 @@ class _Search:
         self.held |= {key: row for _, _, key, *row in rows if row[0] is not None}
         return [(part, distance, key) for part, distance, key, *_ in rows]
 
+    def _by_codes(self, depth: int) -> tuple[Found, float] | None:
+        """The nearest by the codes of all indexes, and of the rest; and what nothing else is nearer than."""
+        listed = sum(each.row_count * each.probes_for(depth) / max(1, each.lists) for each in self.chain)
+        few = listed <= FEW_IN_LISTS
+        near = None if few or not (self.by_codes and self.coded.is_whole) else self.coded.nearest(depth)
+        if near is None:
+            self.by_codes = False
+            return None
+        keys, horizon = near.within(near.farthest(depth))
+        [answer, rest] = self._search([BY_KEY, self.newer], [Keys(keys)], depth)
+        horizon = min([horizon, *(rows[-1][0] for rows in (answer, rest) if len(rows) == depth)])
+        return (sorted(answer + rest), horizon) if self.by_codes else None
+
     def _by_index(self, depth: int) -> tuple[Found, float]:
         """The nearest of each index and of the rest, and how far nothing that was held back can be."""
-        *answers, rest = self._search(
-            [(each, each.probes_for(depth)) for each in self.chain], depth, newer=True
-        )
+        lists = [(each, each.probes_for(depth)) for each in self.chain]
+        *answers, rest = self._by_lists(lists, depth, self.newer)
         strange = self._strange(answers, rest, depth)
         if strange:
-            whole = self._search(
+            whole = self._by_lists(
                 [(self.chain[number], self.chain[number].lists) for number in strange], depth
             )
             for number, rows in zip(strange, whole, strict=True):
@@ -339,25 +359,32 @@ class _Search:
                     horizon = -math.inf  # the lists that were read hold less than was asked for
         return sorted(found), horizon
 
-    def _search(
-        self, lists: list[tuple[VectorIndex, int]], depth: int, *, newer: bool = False
-    ) -> list[Found]:
-        """The nearest of each index by so many of its lists, and of all that is newer than the indexes."""
-        of_model = f"registered_model_id = {self.model.pk}"
-        among = [near(index, self.model, depth) for index, _ in lists]
-        if newer:
-            among.append(f"{of_model} and inference_id > {self.chain[-1].watermark}")
+    def _by_lists(self, lists: list[tuple[VectorIndex, int]], depth: int, *others: str) -> list[Found]:
+        """The nearest of each index by so many of its lists, and of those for which other conditions hold."""
+        probes = [str(max(1, probes)) for _, probes in lists]
+        return self._search([*(near(index, self.model, depth) for index, _ in lists), *others], probes, depth)
+
+    def _search(self, among: list[str], values: Sequence[Any], depth: int) -> list[Found]:
+        """The nearest of the embeddings for which each of these conditions holds."""
         parts = [
             f"(select {number}, distance, inference_id from "  # noqa: S608
             f"({exact_distances(self.metric, each)} limit {depth}) found)"  # nosec B608
             for number, each in enumerate(among)
         ]
-        left = f"select -1, null, null where exists (select from {LEFTOVERS} where {of_model})"  # noqa: S608 # nosec B608
         found: list[Found] = [[] for _ in parts]
-        probes = [str(max(1, probes)) for _, probes in lists]
-        for number, distance, key in self._read(" union all ".join([*parts, left]), probes):
-            if number < 0:
+        left = f"exists (select from {LEFTOVERS} where {self.of_model})"  # nosec B608
+        parts.append(f"select {HAS_LEFTOVERS}, null, null where {left}")
+        if self.by_codes:
+            # Who stores an old id again, which has no code, gives its index another claim.
+            held = f"select count(*) from {INDEXES} where claim = any(%s::uuid[])"  # noqa: S608 # nosec B608
+            parts.append(f"select {HAS_MOVED}, null, null where ({held}) < {len(self.chain)}")
+            values = [*values, [index.claim for index in self.chain]]
+        for number, distance, key in self._read(" union all ".join(parts), values):
+            if number == HAS_LEFTOVERS:
                 self.has_leftovers = True
+            elif number == HAS_MOVED:
+                self.by_codes = False
+                look_up_again()
             else:
                 found[number].append((distance, key))
         return found

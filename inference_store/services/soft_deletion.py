@@ -76,6 +76,15 @@ NOTE_RESTORED = """
            select from inference_store_segment s
             where s.registered_model_id = held.registered_model_id and held.id <= s.watermark)
 """
+# Their codes have none of these: they are made anew, and who knows them sees that they are others.
+NOTE_UNCODED = """
+    update inference_store_vectorindex covering set claim = gen_random_uuid(), spreads = null
+     where metric = 'cosine' and state in ('ready', 'leaving') and exists (
+           select from inference_store_embedding held
+            where held.inference_id = any(%(keys)s)
+              and held.registered_model_id = covering.registered_model_id
+              and held.inference_id > covering.after and held.inference_id <= covering.watermark)
+"""
 
 
 @dataclass(slots=True)
@@ -179,6 +188,7 @@ def _insert(keys: list[int]) -> set[int]:
         cursor.execute(RESTORE_EMBEDDINGS, {"keys": restored})
         cursor.execute(RESTORE_UNITS, {"keys": restored})
         cursor.execute(NOTE_RESTORED, {"keys": restored})
+        cursor.execute(NOTE_UNCODED, {"keys": restored})
     return set(restored)
 
 

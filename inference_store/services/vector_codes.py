@@ -1,7 +1,9 @@
 """Codes of embeddings are made in the background, of each vector index for cosines once it is there.
 
 Nobody reads them before it is written down how far they are off: so they are written a part at a time, and
-what a builder left that died is as good as what the next one writes.
+what a builder left that died is as good as what the next one writes. A search of all codes must miss no
+embedding: so who stores an old id again gives the index another claim (services/soft_deletion.py), and its
+codes are made anew.
 """
 
 import logging
@@ -15,21 +17,23 @@ from pgvector import Vector
 from inference_store import statements
 from inference_store.models import RegisteredModel, VectorCodes, VectorIndex
 from inference_store.models.vector_index import COSINE, EMBEDDINGS, UNITS
-from inference_store.query.codes import codes_of, expected, is_telling
+from inference_store.query.code_search import is_telling
+from inference_store.query.codes import EARLY, WORD, Asked, Codes, codes_of, differing_expected
 from inference_store.query.distances import asking, near
 from inference_store.query.neighbours import look_up_again
 from inference_store.query.numbers import Array
 from inference_store.services.vector_measuring import sample
+from inference_store.services.writers import wait_for_holders
 from inference_store.statements import Keys
 
 logger = logging.getLogger(__name__)
 READ_AT_ONCE = 10_000
-OF_A_PART = 25
+OF_A_PART = 10
 """Times as many are one part, so that nobody holds all of them at once."""
 NEAREST = 1_600
 AT_RANDOM = 1_600
 """Embeddings for each query by which it is measured how far codes are off."""
-QUANTILE = 0.999
+QUANTILE = 0.995
 
 SENT = "inference_id, halfvec_send(half)"
 HEADER = 2
@@ -37,7 +41,7 @@ HEADER = 2
 NEXT = f"""
     select {SENT} from {UNITS}
      where registered_model_id = %s and inference_id > %s and inference_id <= %s
-     order by inference_id limit {READ_AT_ONCE}
+     order by inference_id limit %s
 """  # noqa: S608 # nosec B608
 # Its key or the next one that there is, as other models' are among them.
 PICKED = f"""
@@ -50,7 +54,7 @@ PICKED = f"""
 def make_due(model: RegisteredModel) -> int:
     """Make the codes of each index that has none yet; of how many."""
     waiting = VectorIndex.objects.filter(
-        registered_model=model, metric=COSINE.value, state=VectorIndex.State.READY, spread=None
+        registered_model=model, metric=COSINE.value, state=VectorIndex.State.READY, spreads__isnull=True
     )
     made = sum(_make(index, model) for index in waiting.order_by("pk"))
     if made:
@@ -59,10 +63,12 @@ def make_due(model: RegisteredModel) -> int:
 
 
 def _make(index: VectorIndex, model: RegisteredModel) -> bool:
-    """False where somebody else has done it, or the index has gone away."""
-    spread = _spread(index, model)
+    """False where somebody else has done it, the index has gone away, or old ids are stored meanwhile."""
+    if not wait_for_holders(EMBEDDINGS):
+        return False  # of who began to store old ids before the index was there; tried again
+    spreads = _spreads(index, model)
     try:
-        if is_telling(spread, model.embedding_size):
+        if is_telling(spreads, model.embedding_size):
             for number, (keys, codes) in enumerate(_parts(index)):
                 part = VectorCodes(
                     vector_index=index, part=number, keys=keys.astype(">i8").tobytes(), codes=codes.tobytes()
@@ -76,15 +82,17 @@ def _make(index: VectorIndex, model: RegisteredModel) -> bool:
     except IntegrityError:
         logger.info("%s went away while its codes were made.", index.name)
         return False
-    own = VectorIndex.objects.filter(pk=index.pk, state=VectorIndex.State.READY, spread=None)
-    return bool(own.update(spread=spread))
+    own = VectorIndex.objects.filter(
+        pk=index.pk, claim=index.claim, state=VectorIndex.State.READY, spreads__isnull=True
+    )
+    return bool(own.update(spreads=spreads))
 
 
 def _parts(index: VectorIndex) -> Iterator[tuple[Array, Array]]:
     """Keys and codes, a part at a time. A zero vector has no direction: without a code it is always read."""
     held: list[tuple[Array, Array]] = []
     after = index.after
-    while rows := statements.rows(NEXT, [index.registered_model_id, after, index.watermark]):
+    while rows := statements.rows(NEXT, [index.registered_model_id, after, index.watermark, READ_AT_ONCE]):
         after = rows[-1][0]
         keys, units = np.array([key for key, _ in rows]), _units([sent for _, sent in rows])
         has_one = units.any(axis=1)
@@ -107,10 +115,11 @@ def _units(sent: list[bytes]) -> Array:
 
 
 # --- Measuring ----------------------------------------------------------------------------------------------
-def _spread(index: VectorIndex, model: RegisteredModel) -> float:
-    """By how many bits more a code differs than its angle lets expect, but for one of a thousand; at least 0.
+def _spreads(index: VectorIndex, model: RegisteredModel) -> list[float]:
+    """By how much the first signs, all signs and estimated distances are off at most, but for one of a
+    thousand: signs by how many more differ than the angle lets expect. All of them where nothing can tell.
 
-    Of the nearest of some queries, and of any: filters may leave either. All bits where nothing can tell.
+    Of the nearest of some queries, and of any: filters may leave either.
     """
     starts = np.array([random.randint(index.after + 1, index.watermark) for _ in range(AT_RANDOM)])  # noqa: S311 # nosec B311
     rows = statements.rows(PICKED.format(predicate=index.predicate), [Keys(starts)], anew=True)
@@ -120,22 +129,31 @@ def _spread(index: VectorIndex, model: RegisteredModel) -> float:
         probes = str(index.probes_for(NEAREST))
         off[0].append(_off(query, near(index, model, NEAREST), probes))
         off[1].append(_off(query, "inference_id = any(%s)", Keys(picked)))
-    measured = [np.concatenate(each) for each in off if each]
-    if not measured or any(not len(each) for each in measured):
-        return float(model.embedding_size)
-    return max(0.0, *(float(np.quantile(each, QUANTILE)) for each in measured))
+    measured = [np.concatenate(each, axis=1) for each in off if each]
+    if not measured or any(not each.size for each in measured):
+        return [float(model.embedding_size), float(model.embedding_size), 2.0]
+    most = np.max([np.quantile(each, QUANTILE, axis=1) for each in measured], axis=0)
+    return np.maximum(most, 0).tolist()  # type: ignore[no-any-return]
 
 
 def _off(query: list[float], among: str, value: str | Keys) -> Array:
-    """By how many bits more than is expected the codes of those embeddings differ from the query's."""
+    """(3, n): by how much the codes of those embeddings are off, as `_spreads` has them."""
     statement = f"{asking(COSINE)} select {SENT} from {UNITS} where {among}"  # noqa: S608 # nosec B608
     rows = statements.rows(statement, [Vector(query), value], anew=True)
-    asked = np.array(query, np.float32)
-    length = float(np.linalg.norm(asked.astype(np.float64)))
+    vector = np.array(query, np.float32)
+    length = float(np.linalg.norm(vector.astype(np.float64)))
     if not rows or not length:
-        return np.zeros(0)
+        return np.zeros((3, 0))
     units = _units([sent for _, sent in rows])
     units = units[units.any(axis=1)]
-    differing = np.bitwise_count(codes_of(units) ^ codes_of(asked[None])).sum(axis=1, dtype=np.int64)
-    off: Array = differing - expected(len(query), 1 - units @ (asked / length))
-    return off
+    distances = 1 - units @ (vector / length)
+    asked, at = Asked(vector), np.arange(len(units))
+    codes = Codes.of(len(units), [(at, codes_of(units))])
+    size = len(vector)
+    return np.stack(
+        [
+            codes.differing_early(asked) - differing_expected(min(size, EARLY * WORD), distances),
+            codes.differing(asked, at) - differing_expected(size, distances),
+            np.abs(codes.distances(asked, at) - distances),
+        ]
+    )

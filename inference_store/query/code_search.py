@@ -1,0 +1,184 @@
+"""Which embeddings may be among the nearest, told by the codes that this process keeps of them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from inference_store import statements
+from inference_store.models import VectorCodes, VectorIndex
+from inference_store.query.codes import EARLY, WORD, Asked, Codes, code_bytes, differing_expected
+from inference_store.query.column_cache import have_room_for, kept
+from inference_store.query.numbers import Array
+
+MOST_SPREAD = 1 / 8
+"""Of all signs: if they are farther off than that, they tell too little to be worth it."""
+SPARE_OF_SPREAD = 1.5
+"""How much more than estimated distances may be off is read, so that what is read is certain."""
+TRIED = 256
+TRIED_PER_WANTED = 4
+"""Of so many that seem nearest by their signs, distances are estimated first: they bound all others."""
+SAMPLED = 2**13
+"""Of so many is counted how many signs differ, to choose those to try."""
+OF_ZERO_VECTORS = 1.0
+"""How far what has no direction is of everything: such embeddings have no code."""
+MOST_LEFT = 1 / 8
+MOST_ESTIMATED = 20_000
+"""If the first signs leave more than that share of all, or all signs so many, codes tell too little of where
+the query is."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Those that may be near: `keys` with a code and about how far these are, but for so much (`spread`), and
+    `others`; nothing else is nearer than the horizon."""
+
+    keys: Array
+    distances: Array
+    spread: float
+    others: Array
+    horizon: float
+
+    def farthest(self, count: int) -> float:
+        """How far to look for the nearest so many."""
+        if len(self.keys) <= count:
+            return np.inf
+        return _smallest(self.distances, count) + SPARE_OF_SPREAD * self.spread
+
+    def within(self, farthest: float) -> tuple[Array, float]:
+        """The keys of those that are not said to be farther, ascending; nothing else is nearer than that."""
+        keys = np.sort(np.concatenate([self.keys[self.distances <= farthest], self.others]))
+        return keys, min(self.horizon, farthest - self.spread)
+
+
+def is_telling(spreads: Sequence[float] | None, size: int) -> bool:
+    """Whether codes of so many numbers that are off by so much tell which embeddings are near."""
+    return spreads is not None and spreads[1] <= size * MOST_SPREAD
+
+
+def with_codes(chain: Sequence[VectorIndex], size: int) -> list[VectorIndex]:
+    """Those of these indexes whose codes tell; none where memory has no room for them."""
+    telling = [index for index in chain if is_telling(index.spreads, size)]
+    return telling if have_room_for(sum(index.row_count for index in telling) * code_bytes(size)) else []
+
+
+class Coded:
+    """The codes of some indexes, in order of their ids; a place is a number counted through all of them."""
+
+    def __init__(self, indexes: Sequence[VectorIndex], query: Array) -> None:
+        self.asked = Asked(query)
+        held = [kept((index.claim, "codes"), partial(_read, index)) for index in indexes]
+        self.parts = [codes for codes in held if len(codes.keys)]
+        self.is_whole = len(self.parts) == len(indexes)
+        """Not where an index has just gone away, or this is a replica that has not heard of its codes."""
+        self.first = np.cumsum([0, *(len(codes.keys) for codes in self.parts)])
+        spreads = zip(*(index.spreads or [] for index in indexes), strict=True)
+        self.early, self.signs, self.distance = (float(max(each)) for each in spreads)
+        """By how much at most they are off."""
+
+    def nearest(self, count: int) -> Candidates | None:
+        """Of all with a code those that may be among the nearest so many; None where codes can't tell."""
+        if count >= self.first[-1]:
+            return None
+        differing = _joined([codes.differing_early(self.asked) for codes in self.parts])
+        size = min(self.asked.size, EARLY * WORD)
+        bound = self._bound(_seeming_nearest(differing, self._tried(count)), count)
+        at = np.flatnonzero(differing <= int(differing_expected(size, bound) + self.early))
+        if len(at) > max(MOST_ESTIMATED, self.first[-1] * MOST_LEFT):
+            return None
+        near = self._of(at, count, bound)
+        return near if near and near.horizon < OF_ZERO_VECTORS else None
+
+    def among(self, keys: Array, count: int) -> Candidates | None:
+        """Of these ascending keys; those that have no code may be near."""
+        if not self.parts:
+            return None
+        at = np.full(len(keys), -1)
+        for first, codes in zip(self.first, self.parts, strict=False):
+            known = codes.keys
+            begin, end = np.searchsorted(keys, [known[0], known[-1] + 1])
+            within = keys[begin:end]
+            found = np.searchsorted(known, within)
+            at[begin:end] = np.where(known[found] == within, first + found, -1)
+        has_one = at >= 0
+        near = self._of(at[has_one], count, np.inf)
+        return near and replace(near, others=keys[~has_one])
+
+    def _of(self, at: Array, count: int, horizon: float) -> Candidates | None:
+        """Of those at these places, where all others are beyond the horizon."""
+        tried = self._tried(count)
+        if len(at) > tried:
+            differing = self._differing(at)
+            horizon = min(horizon, self._bound(at[np.sort(np.argpartition(differing, tried)[:tried])], count))
+            at = at[differing <= int(differing_expected(self.asked.size, horizon) + self.signs)]
+        if len(at) > max(MOST_ESTIMATED, tried):
+            return None
+        return Candidates(self._keys(at), self._distances(at), self.distance, at[:0], horizon)
+
+    def _bound(self, at: Array, count: int) -> float:
+        """How far at most so many are, as far as those at these places tell."""
+        if len(at) < count:
+            return np.inf
+        return _smallest(self._distances(at), count) + self.distance
+
+    @staticmethod
+    def _tried(count: int) -> int:
+        return max(TRIED, TRIED_PER_WANTED * count)
+
+    def _each(self, at: Array, of: Callable[[Codes, Array], Array]) -> Array:
+        """What codes at these ascending places tell."""
+        begin = np.searchsorted(at, self.first)
+        return _joined(
+            [
+                of(codes, at[begin[number] : begin[number + 1]] - self.first[number])
+                for number, codes in enumerate(self.parts)
+            ]
+        )
+
+    def _differing(self, at: Array) -> Array:
+        return self._each(at, lambda codes, own: codes.differing(self.asked, own))
+
+    def _distances(self, at: Array) -> Array:
+        return self._each(at, lambda codes, own: codes.distances(self.asked, own))
+
+    def _keys(self, at: Array) -> Array:
+        return self._each(at, lambda codes, own: codes.keys[own])
+
+
+def _joined(parts: list[Array]) -> Array:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _smallest(numbers: Array, count: int) -> float:
+    """The last of so many smallest ones."""
+    return float(np.partition(numbers, count - 1)[count - 1])
+
+
+def _seeming_nearest(differing: Array, count: int) -> Array:
+    """Places of about so many that differ in the fewest signs, ascending."""
+    sampled = differing[:: max(1, len(differing) // SAMPLED)]
+    most = np.searchsorted(np.cumsum(np.bincount(sampled)), count * len(sampled) / len(differing))
+    at = np.flatnonzero(differing <= most)
+    if len(at) > count:
+        at = np.sort(at[np.argpartition(differing[at], count)[:count]])
+    return at
+
+
+# --- As they are stored -------------------------------------------------------------------------------------
+def _read(index: VectorIndex) -> Codes:
+    """A part at a time, so that nobody holds all of them twice; none where they are made anew meanwhile."""
+    of_index = f"from {VectorCodes._meta.db_table} where vector_index_id = %s"
+    known = statements.rows(f"select part, length(keys) / 8 {of_index} order by part", [index.pk])  # nosec B608
+
+    def parts() -> Iterator[tuple[Array, Array]]:
+        for part, count in known:
+            rows = statements.rows(f"select keys, codes {of_index} and part = %s", [index.pk, part])  # nosec B608
+            keys = np.frombuffer(rows[0][0] if rows else b"", ">i8")
+            if len(keys) != count or not count:
+                return
+            yield keys, np.frombuffer(rows[0][1], np.uint8).reshape(count, -1)
+
+    total = sum(count for _, count in known)
+    codes = Codes.of(total, parts())
+    return codes if len(codes.keys) == total else Codes.of(0, [])
