@@ -15,8 +15,7 @@ class Migration(migrations.Migration):
             name="spreads",
             field=models.JSONField(
                 help_text=(
-                    "By how much codes may be off: the first signs, all signs, distances; "
-                    "empty: no codes yet."
+                    "By how much codes may be off: the first signs, all signs, angles; empty: no codes yet."
                 ),
                 null=True,
             ),

@@ -72,7 +72,7 @@ class VectorIndex(models.Model):
     )
     spreads = models.JSONField(
         null=True,
-        help_text="By how much codes may be off: the first signs, all signs, distances; empty: no codes yet.",
+        help_text="By how much codes may be off: the first signs, all signs, angles; empty: no codes yet.",
     )
     recall = models.FloatField(null=True, help_text="Of the 50 nearest, measured after it was built.")
     error = models.TextField(blank=True, default="")

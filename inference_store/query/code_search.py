@@ -1,5 +1,6 @@
 """Which embeddings may be among the nearest, told by the codes that this process keeps of them."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -8,21 +9,21 @@ import numpy as np
 
 from inference_store import statements
 from inference_store.models import VectorCodes, VectorIndex
-from inference_store.query.codes import EARLY, WORD, Asked, Codes, code_bytes, differing_expected
+from inference_store.query.codes import EARLY, WORD, Asked, Codes, code_bytes, distance_at
 from inference_store.query.column_cache import have_room_for, kept
 from inference_store.query.numbers import Array
 
 MOST_SPREAD = 1 / 8
 """Of all signs: if they are farther off than that, they tell too little to be worth it."""
 SPARE_OF_SPREAD = 1.5
-"""How much more than estimated distances may be off is read, so that what is read is certain."""
+"""How much more than estimated angles may be off is read, so that what is read is certain."""
 TRIED = 256
 TRIED_PER_WANTED = 4
-"""Of so many that seem nearest by their signs, distances are estimated first: they bound all others."""
+"""Of so many that seem nearest by their signs, angles are estimated first: they bound all others."""
 SAMPLED = 2**13
 """Of so many is counted how many signs differ, to choose those to try."""
-OF_ZERO_VECTORS = 1.0
-"""How far what has no direction is of everything: such embeddings have no code."""
+OF_ZERO_VECTORS = math.pi / 2
+"""The angle whose distance is that of what has no direction: such embeddings have no code."""
 MOST_LEFT = 1 / 8
 MOST_ESTIMATED = 20_000
 """If the first signs leave more than that share of all, or all signs so many, codes tell too little of where
@@ -31,25 +32,25 @@ the query is."""
 
 @dataclass(frozen=True)
 class Candidates:
-    """Those that may be near: `keys` with a code and about how far these are, but for so much (`spread`), and
-    `others`; nothing else is nearer than the horizon."""
+    """Those that may be near: `keys` with a code and about at which angle these are, but for so much
+    (`spread`), and `others`; nothing else is at a smaller angle than `beyond`."""
 
     keys: Array
-    distances: Array
+    angles: Array
     spread: float
     others: Array
-    horizon: float
+    beyond: float
 
-    def farthest(self, count: int) -> float:
-        """How far to look for the nearest so many."""
+    def widest(self, count: int) -> float:
+        """Up to which angle to look for the nearest so many."""
         if len(self.keys) <= count:
-            return np.inf
-        return _smallest(self.distances, count) + SPARE_OF_SPREAD * self.spread
+            return math.inf
+        return _smallest(self.angles, count) + SPARE_OF_SPREAD * self.spread
 
-    def within(self, farthest: float) -> tuple[Array, float]:
-        """The keys of those that are not said to be farther, ascending; nothing else is nearer than that."""
-        keys = np.sort(np.concatenate([self.keys[self.distances <= farthest], self.others]))
-        return keys, min(self.horizon, farthest - self.spread)
+    def within(self, widest: float) -> tuple[Array, float]:
+        """Ascending keys of those that may be within that angle; and the distance of all others at least."""
+        keys = np.sort(np.concatenate([self.keys[self.angles <= widest], self.others]))
+        return keys, distance_at(min(self.beyond, widest - self.spread))
 
 
 def is_telling(spreads: Sequence[float] | None, size: int) -> bool:
@@ -68,13 +69,13 @@ class Coded:
 
     def __init__(self, indexes: Sequence[VectorIndex], query: Array) -> None:
         self.asked = Asked(query)
-        held = [kept((index.claim, "codes"), partial(_read, index)) for index in indexes]
+        held = [kept((index.claim, "codes"), partial(_read, index, len(query))) for index in indexes]
         self.parts = [codes for codes in held if len(codes.keys)]
         self.is_whole = len(self.parts) == len(indexes)
         """Not where an index has just gone away, or this is a replica that has not heard of its codes."""
         self.first = np.cumsum([0, *(len(codes.keys) for codes in self.parts)])
         spreads = zip(*(index.spreads or [] for index in indexes), strict=True)
-        self.early, self.signs, self.distance = (float(max(each)) for each in spreads)
+        self.early, self.signs, self.angle = (float(max(each)) for each in spreads)
         """By how much at most they are off."""
 
     def nearest(self, count: int) -> Candidates | None:
@@ -83,12 +84,12 @@ class Coded:
             return None
         differing = _joined([codes.differing_early(self.asked) for codes in self.parts])
         size = min(self.asked.size, EARLY * WORD)
-        bound = self._bound(_seeming_nearest(differing, self._tried(count)), count)
-        at = np.flatnonzero(differing <= int(differing_expected(size, bound) + self.early))
+        widest = self._widest(_seeming_nearest(differing, self._tried(count)), count)
+        at = np.flatnonzero(differing <= int(size * widest / math.pi + self.early))
         if len(at) > max(MOST_ESTIMATED, self.first[-1] * MOST_LEFT):
             return None
-        near = self._of(at, count, bound)
-        return near if near and near.horizon < OF_ZERO_VECTORS else None
+        near = self._of(at, count, widest)
+        return near if near and near.widest(count) < OF_ZERO_VECTORS else None
 
     def among(self, keys: Array, count: int) -> Candidates | None:
         """Of these ascending keys; those that have no code may be near."""
@@ -102,25 +103,24 @@ class Coded:
             found = np.searchsorted(known, within)
             at[begin:end] = np.where(known[found] == within, first + found, -1)
         has_one = at >= 0
-        near = self._of(at[has_one], count, np.inf)
+        near = self._of(at[has_one], count, math.inf)
         return near and replace(near, others=keys[~has_one])
 
-    def _of(self, at: Array, count: int, horizon: float) -> Candidates | None:
-        """Of those at these places, where all others are beyond the horizon."""
+    def _of(self, at: Array, count: int, beyond: float) -> Candidates | None:
+        """Of those at these places, where all others are at wider angles than that."""
         tried = self._tried(count)
         if len(at) > tried:
             differing = self._differing(at)
-            horizon = min(horizon, self._bound(at[np.sort(np.argpartition(differing, tried)[:tried])], count))
-            at = at[differing <= int(differing_expected(self.asked.size, horizon) + self.signs)]
+            seeming = at[np.sort(np.argpartition(differing, tried)[:tried])]
+            beyond = min(beyond, self._widest(seeming, count))
+            at = at[differing <= int(self.asked.size * min(beyond, math.pi) / math.pi + self.signs)]
         if len(at) > max(MOST_ESTIMATED, tried):
             return None
-        return Candidates(self._keys(at), self._distances(at), self.distance, at[:0], horizon)
+        return Candidates(self._keys(at), self._angles(at), self.angle, at[:0], beyond)
 
-    def _bound(self, at: Array, count: int) -> float:
-        """How far at most so many are, as far as those at these places tell."""
-        if len(at) < count:
-            return np.inf
-        return _smallest(self._distances(at), count) + self.distance
+    def _widest(self, at: Array, count: int) -> float:
+        """Up to which angle so many are, as far as those at these places tell."""
+        return min(math.pi, _smallest(self._angles(at), count) + self.angle) if len(at) >= count else math.pi
 
     @staticmethod
     def _tried(count: int) -> int:
@@ -139,8 +139,8 @@ class Coded:
     def _differing(self, at: Array) -> Array:
         return self._each(at, lambda codes, own: codes.differing(self.asked, own))
 
-    def _distances(self, at: Array) -> Array:
-        return self._each(at, lambda codes, own: codes.distances(self.asked, own))
+    def _angles(self, at: Array) -> Array:
+        return self._each(at, lambda codes, own: codes.angles(self.asked, own))
 
     def _keys(self, at: Array) -> Array:
         return self._each(at, lambda codes, own: codes.keys[own])
@@ -166,7 +166,7 @@ def _seeming_nearest(differing: Array, count: int) -> Array:
 
 
 # --- As they are stored -------------------------------------------------------------------------------------
-def _read(index: VectorIndex) -> Codes:
+def _read(index: VectorIndex, size: int) -> Codes:
     """A part at a time, so that nobody holds all of them twice; none where they are made anew meanwhile."""
     of_index = f"from {VectorCodes._meta.db_table} where vector_index_id = %s"
     known = statements.rows(f"select part, length(keys) / 8 {of_index} order by part", [index.pk])  # nosec B608
@@ -180,5 +180,5 @@ def _read(index: VectorIndex) -> Codes:
             yield keys, np.frombuffer(rows[0][1], np.uint8).reshape(count, -1)
 
     total = sum(count for _, count in known)
-    codes = Codes.of(total, parts())
-    return codes if len(codes.keys) == total else Codes.of(0, [])
+    codes = Codes.of(size, total, parts())
+    return codes if len(codes.keys) == total else Codes.of(size, 0, [])

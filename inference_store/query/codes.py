@@ -3,7 +3,7 @@
 An embedding is turned, so that its numbers are as if drawn at random whatever matters in it, and each is
 rounded to one of eight steps. The first bits of all numbers, their signs, say on which side of as many planes
 it lies: of two vectors at an angle, as large a share of these differs as the angle is of 180 degrees, more or
-less. All bits estimate the distance itself. How far off either is, was measured of each index.
+less. All bits estimate the angle itself. How far off either is, was measured of each index.
 """
 
 import hashlib
@@ -30,9 +30,11 @@ EARLY = 2
 ASKED_PLANES = 5
 """Bits a number of a query."""
 BITS = np.arange(ASKED_PLANES, dtype=np.uint8)
+STEPS_OF_PLANE = 2.0 ** np.arange(PLANES)[::-1]
+MIDDLE = (2**PLANES - 1) / 2
 ROWS_AT_ONCE = 128
 """So many embeddings' bits, beside each bit of the query, stay in the processor's cache."""
-WORDS_AT_ONCE = 8_192
+WORDS_AT_ONCE = 32_768
 SIGNS = b"inference-store codes"
 
 
@@ -66,15 +68,21 @@ def codes_of(units: Array) -> Array:
 
 
 def code_bytes(size: int) -> int:
-    """What a process keeps of an embedding: its key and its code, the first signs twice."""
+    """What a process keeps of an embedding: its key, its code and the length of that, and the first signs
+    again."""
     words = _words_of(size)
-    return 8 * (1 + PLANES * words + min(EARLY, words))
+    return 8 * (1 + PLANES * words + min(EARLY, words)) + 4
 
 
-def differing_expected(size: int, cosine_distance: Array | float) -> Array:
-    """In how many of so many signs a vector at that distance differs."""
+def angle_at(cosine_distance: Array | float) -> Array:
+    """Between vectors at that distance, in radians."""
     angles: Array = np.arccos(np.clip(1 - np.asarray(cosine_distance), -1, 1))
-    return size * angles / math.pi
+    return angles
+
+
+def distance_at(angle: float) -> float:
+    """In cosines, of vectors at that angle; -inf and inf beyond what there is."""
+    return 1 - math.cos(angle) if 0 <= angle <= math.pi else math.copysign(math.inf, angle)
 
 
 class Asked:
@@ -91,33 +99,34 @@ class Asked:
         # Rounded to signed integers, whose planes are counted against those of codes.
         largest = 2 ** (ASKED_PLANES - 1) - 1
         unit = float(np.abs(numbers).max()) / largest
-        rounded = np.rint(numbers / unit).astype(np.int8).view(np.uint8)
+        rounded = np.rint(numbers / unit).astype(np.int8)
         planes = np.zeros((ASKED_PLANES, 8 * words), np.uint8)
-        planes[:, : -(-self.size // 8)] = np.packbits(rounded >> BITS[:, None] & 1, axis=1)
+        planes[:, : -(-self.size // 8)] = np.packbits(rounded.view(np.uint8) >> BITS[:, None] & 1, axis=1)
         self.planes = planes.view(np.uint64)
-        step = STEP / math.sqrt(self.size) / (1 - LOST)
-        of_asked = unit * 2.0**BITS
+        # Scaled so that what is most like the query is not off by what rounding has made of its length.
+        of_asked = 2.0**BITS / float(rounded @ numbers)
         of_asked[-1] *= -1
-        of_codes = step * 2.0 ** np.arange(PLANES)[::-1]
-        weights = np.multiply.outer(of_codes, of_asked).reshape(-1)
+        weights = np.multiply.outer(STEPS_OF_PLANE, of_asked).reshape(-1)
         self.weights = np.repeat(weights, words).astype(np.float32)
-        self.middle = float(numbers.sum()) * step * (2**PLANES - 1) / 2
+        self.middle = float(rounded.sum() / (rounded @ numbers)) * MIDDLE
 
 
 @dataclass(frozen=True)
 class Codes:
     """Of n embeddings: ascending `keys`; `signs`, (n, words); the `other` planes, (n, planes - 1, words);
-    `early`, the first words of their signs, word by word, (words, n)."""
+    `lengths` of codes, in steps; `early`, the first words of their signs, word by word, (words, n)."""
 
     keys: Array
     signs: Array
     other: Array
+    lengths: Array
     early: Array
 
     @classmethod
-    def of(cls, count: int, parts: Iterable[tuple[Array, Array]]) -> Self:
+    def of(cls, size: int, count: int, parts: Iterable[tuple[Array, Array]]) -> Self:
         """Of so many keys and codes, as `codes_of` gives them, a part at a time."""
         keys, signs, other = np.zeros(0, np.int64), np.zeros((0, 0)), np.zeros((0, 0))
+        lengths = np.empty(count, np.float32)
         first = 0
         for some, codes in parts:
             words = _in_words(codes)
@@ -126,12 +135,14 @@ class Codes:
                 other = np.empty((count, PLANES - 1, words.shape[2]), np.uint64)
             after = first + len(some)
             keys[first:after], signs[first:after], other[first:after] = some, words[:, 0], words[:, 1:]
+            lengths[first:after] = _lengths(words, size)
             first = after
-        return cls(keys[:first], signs[:first], other[:first], np.ascontiguousarray(signs[:first, :EARLY].T))
+        early = np.ascontiguousarray(signs[:first, :EARLY].T)
+        return cls(keys[:first], signs[:first], other[:first], lengths[:first], early)
 
     @property
     def nbytes(self) -> int:
-        return self.keys.nbytes + self.signs.nbytes + self.other.nbytes + self.early.nbytes
+        return sum(each.nbytes for each in (self.keys, self.signs, self.other, self.lengths, self.early))
 
     def differing_early(self, asked: Asked) -> Array:
         """In how many of the first signs each differs."""
@@ -157,8 +168,8 @@ class Codes:
         counted: Array = np.bitwise_count(differing).sum(axis=1, dtype=np.int16)
         return counted
 
-    def distances(self, asked: Asked, at: Array) -> Array:
-        """About how far in cosines those at these places are."""
+    def angles(self, asked: Asked, at: Array) -> Array:
+        """About at which angle to the query those at these places are, in radians."""
         near = np.empty(len(at), np.float32)
         for first in range(0, len(at), ROWS_AT_ONCE):
             some = at[first : first + ROWS_AT_ONCE]
@@ -169,7 +180,10 @@ class Codes:
             both &= asked.planes.reshape(-1)
             counted = np.bitwise_count(each).reshape(len(some), -1).astype(np.float32)
             np.matmul(counted, asked.weights, out=near[first : first + ROWS_AT_ONCE])
-        return 1 + np.float32(asked.middle) - near
+        near -= np.float32(asked.middle)
+        near /= self.lengths.take(at) * np.float32(math.sqrt(1 - LOST))
+        angles: Array = np.arccos(np.clip(near, -1, 1, out=near))
+        return angles
 
 
 def _in_words(codes: Array) -> Array:
@@ -178,6 +192,19 @@ def _in_words(codes: Array) -> Array:
     words = np.zeros((len(codes), PLANES, 8 * _words_of(8 * bytes_of_plane)), np.uint8)
     words[:, :, :bytes_of_plane] = codes.reshape(len(codes), PLANES, bytes_of_plane)
     return words.view(np.uint64)
+
+
+def _lengths(words: Array, size: int) -> Array:
+    """Of the steps from the middle that codes are, by counting the bits that two planes share."""
+    squares = np.full(len(words), size * MIDDLE**2)
+    for plane, of_plane in enumerate(STEPS_OF_PLANE):
+        for other, of_other in enumerate(STEPS_OF_PLANE):
+            shared = np.bitwise_count(words[:, plane] & words[:, other]).sum(axis=1, dtype=np.int32)
+            squares += of_plane * of_other * shared
+            if plane == other:
+                squares -= 2 * MIDDLE * of_plane * shared
+    lengths: Array = np.sqrt(squares)
+    return lengths
 
 
 def _words_of(size: int) -> int:

@@ -25,6 +25,7 @@ from inference_store.contract.filters import DEFAULT_LIMIT, EmbeddingFilter, New
 from inference_store.models import Leftover, RegisteredModel, VectorIndex
 from inference_store.models.vector_index import COSINE, indexable
 from inference_store.query.code_search import Coded, with_codes
+from inference_store.query.codes import angle_at
 from inference_store.query.conditions import TABLE, Condition
 from inference_store.query.distances import (
     HALVES_FIRST,
@@ -280,16 +281,16 @@ class _Search:
         """The nearest of these."""
         older, newer = np.split(keys, [np.searchsorted(keys, self.chain[-1].watermark, "right")])
         near = self.coded.among(older, count) if self.with_codes and len(older) >= CODED_FROM else None
-        farthest = near.farthest(count) if near else 0
+        widest = near.widest(count) if near else 0
         while near:
-            within, horizon = near.within(farthest)
+            within, horizon = near.within(widest)
             found = self._nearest_of(within, newer, count)
             if horizon == math.inf or len(self._certain(found, horizon)) >= count:
                 return found
-            if len(found) < count or horizon == near.horizon:
+            if len(found) < count or widest - near.spread >= near.beyond:
                 break
             # As the last of them was said to be nearer than it is, so may others be.
-            farthest = found[-1][0] + 2 * ROUNDING[COSINE] + near.spread
+            widest = float(angle_at(found[-1][0] + 2 * ROUNDING[COSINE])) + near.spread
         return self._nearest_of(older, newer, count)
 
     def _nearest_of(self, older: Array, newer: Array, count: int) -> Found:
@@ -330,7 +331,7 @@ class _Search:
         if near is None:
             self.by_codes = False
             return None
-        keys, horizon = near.within(near.farthest(depth))
+        keys, horizon = near.within(near.widest(depth))
         [answer, rest] = self._search([BY_KEY, self.newer], [Keys(keys)], depth)
         horizon = min([horizon, *(rows[-1][0] for rows in (answer, rest) if len(rows) == depth)])
         return (sorted(answer + rest), horizon) if self.by_codes else None

@@ -18,7 +18,7 @@ from inference_store import statements
 from inference_store.models import RegisteredModel, VectorCodes, VectorIndex
 from inference_store.models.vector_index import COSINE, EMBEDDINGS, UNITS
 from inference_store.query.code_search import is_telling
-from inference_store.query.codes import EARLY, WORD, Asked, Codes, codes_of, differing_expected
+from inference_store.query.codes import EARLY, WORD, Asked, Codes, angle_at, codes_of
 from inference_store.query.distances import asking, near
 from inference_store.query.neighbours import look_up_again
 from inference_store.query.numbers import Array
@@ -116,8 +116,8 @@ def _units(sent: list[bytes]) -> Array:
 
 # --- Measuring ----------------------------------------------------------------------------------------------
 def _spreads(index: VectorIndex, model: RegisteredModel) -> list[float]:
-    """By how much the first signs, all signs and estimated distances are off at most, but for one of a
-    thousand: signs by how many more differ than the angle lets expect. All of them where nothing can tell.
+    """By how much the first signs, all signs and estimated angles are off at most, but for five of a
+    thousand: signs by how many more differ than the angle lets expect. All there is where nothing can tell.
 
     Of the nearest of some queries, and of any: filters may leave either.
     """
@@ -131,7 +131,7 @@ def _spreads(index: VectorIndex, model: RegisteredModel) -> list[float]:
         off[1].append(_off(query, "inference_id = any(%s)", Keys(picked)))
     measured = [np.concatenate(each, axis=1) for each in off if each]
     if not measured or any(not each.size for each in measured):
-        return [float(model.embedding_size), float(model.embedding_size), 2.0]
+        return [float(model.embedding_size), float(model.embedding_size), np.pi]
     most = np.max([np.quantile(each, QUANTILE, axis=1) for each in measured], axis=0)
     return np.maximum(most, 0).tolist()  # type: ignore[no-any-return]
 
@@ -146,14 +146,14 @@ def _off(query: list[float], among: str, value: str | Keys) -> Array:
         return np.zeros((3, 0))
     units = _units([sent for _, sent in rows])
     units = units[units.any(axis=1)]
-    distances = 1 - units @ (vector / length)
+    angles = angle_at(1 - units @ (vector / length))
     asked, at = Asked(vector), np.arange(len(units))
-    codes = Codes.of(len(units), [(at, codes_of(units))])
     size = len(vector)
+    codes = Codes.of(size, len(units), [(at, codes_of(units))])
     return np.stack(
         [
-            codes.differing_early(asked) - differing_expected(min(size, EARLY * WORD), distances),
-            codes.differing(asked, at) - differing_expected(size, distances),
-            np.abs(codes.distances(asked, at) - distances),
+            codes.differing_early(asked) - min(size, EARLY * WORD) * angles / np.pi,
+            codes.differing(asked, at) - size * angles / np.pi,
+            np.abs(codes.angles(asked, at) - angles),
         ]
     )

@@ -47,13 +47,13 @@ def test_among_keys_those_without_a_code_are_candidates(planted):
     strange = np.array([keys[7], keys[-1] + 10**6])
     near = coded.among(np.union1d(some, strange), 20)
     assert near.others.tolist() == strange.tolist()
-    within, horizon = near.within(near.farthest(20))
+    within, horizon = near.within(near.widest(20))
     assert set(strange) < set(within.tolist())
     assert (np.diff(within) > 0).all()
     assert len(within) < len(some) / 4
     far = distances("cosine", query, planted.vectors[:4_500])
     assert far[np.searchsorted(keys, np.setdiff1d(some, within))].min() > horizon - 0.01
-    assert np.sort(far[np.isin(keys, some)])[19] < horizon + near.spread
+    assert np.sort(far[np.isin(keys, some)])[19] < horizon + 0.01
 
 
 @pytest.mark.parametrize("limit", [1, 20, 60])

@@ -57,25 +57,36 @@ def test_what_codes_tell(size):
     of_all = codes.codes_of(vectors)
     split = count // 3
     parts = [(np.arange(split), of_all[:split]), (np.arange(split, count), of_all[split:])]
-    held, asked = codes.Codes.of(count, parts), codes.Asked(query * 5)
+    held, asked = codes.Codes.of(size, count, parts), codes.Asked(query * 5)
     assert held.keys.tolist() == list(range(count))
     differ = sides_of(vectors) != sides_of(query[None])
     some = np.arange(0, count, 2)
     assert held.differing(asked, some).tolist() == differ[some].sum(axis=1).tolist()
     early = codes.EARLY * codes.WORD
     assert held.differing_early(asked).tolist() == differ[:, :early].sum(axis=1).tolist()
-    found, expected = held.distances(asked, some), 1 - vectors[some] @ query
-    # Rounding to eight steps leaves so much of the numbers' squares, as that of the query does.
+    found, expected = held.angles(asked, some), codes.angle_at(1 - vectors[some] @ query)
+    # Rounding to eight steps loses so much of the numbers' squares.
     deviation = (codes.LOST / size) ** 0.5
     assert np.abs(found - expected).max() < 6 * deviation
-    assert np.std(found - expected) < 1.5 * deviation
-    assert abs(np.mean((found - expected)[:25])) < deviation
+    assert np.std(found - expected) < 1.2 * deviation
+    assert np.std((found - expected)[:25]) < 1.5 * deviation
+    assert abs(np.mean((found - expected)[:25])) < deviation / 2
+    spelt = np.unpackbits(of_all.reshape(count, codes.PLANES, -1), axis=2)[:, :, :size]
+    steps = spelt.transpose(0, 2, 1) @ [4, 2, 1] - 3.5
+    assert np.allclose(held.lengths, np.linalg.norm(steps, axis=1))
     assert held.nbytes == count * codes.code_bytes(size)
 
 
 def test_differing_is_compared_in_parts(monkeypatch):
     vectors, asked = units(1_000, 150), codes.Asked(units(1, 150, 2)[0])
-    held = codes.Codes.of(1_000, [(np.arange(1_000), codes.codes_of(vectors))])
+    held = codes.Codes.of(150, 1_000, [(np.arange(1_000), codes.codes_of(vectors))])
     at_once = held.differing_early(asked)
     monkeypatch.setattr(codes, "WORDS_AT_ONCE", 300)
     assert np.array_equal(held.differing_early(asked), at_once)
+
+
+@pytest.mark.parametrize("angle", [0, 0.5, np.pi / 2, 3, np.pi])
+def test_angles_and_distances(angle):
+    assert codes.angle_at(codes.distance_at(angle)) == pytest.approx(angle, abs=1e-7)
+    assert codes.distance_at(np.pi + 0.1) == np.inf
+    assert codes.distance_at(-0.1) == -np.inf

@@ -135,7 +135,7 @@ def test_an_index_of_zero_vectors_alone():
     model = make_model(embedding_size=SIZE)
     plant(model, np.zeros((1_200, SIZE), np.float32), np.zeros(1_200, int))
     vector_indexes.build_due(model)
-    assert VectorIndex.objects.get().spreads == [SIZE, SIZE, 2]
+    assert VectorIndex.objects.get().spreads == [SIZE, SIZE, pytest.approx(np.pi)]
     assert not VectorCodes.objects.exists()
 
 
@@ -200,7 +200,7 @@ def test_parts_that_are_made_anew_while_they_are_read(monkeypatch):
         return real(statement, values, **options)
 
     monkeypatch.setattr(code_search.statements, "rows", rows)
-    assert not len(code_search._read(first).keys)
+    assert not len(code_search._read(first, SIZE).keys)
     assert seen
 
 
