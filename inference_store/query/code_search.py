@@ -10,7 +10,7 @@ import numpy as np
 from inference_store import statements
 from inference_store.models import VectorCodes, VectorIndex
 from inference_store.query.codes import EARLY, WORD, Asked, Codes, code_bytes, distance_at
-from inference_store.query.column_cache import have_room_for, kept
+from inference_store.query.column_cache import have_room_for, kept, kept_or_coming
 from inference_store.query.numbers import Array
 
 MOST_SPREAD = 1 / 8
@@ -24,6 +24,8 @@ SAMPLED = 2**13
 """Of so many is counted how many signs differ, to choose those to try."""
 OF_ZERO_VECTORS = math.pi / 2
 """The angle whose distance is that of what has no direction: such embeddings have no code."""
+MOST_AWAITED = 50_000
+"""Codes that a search waits for where its process has not read them; of a million that takes a second."""
 MOST_LEFT = 1 / 8
 MOST_ESTIMATED = 20_000
 """If the first signs leave more than that share of all, or all signs so many, codes tell too little of where
@@ -69,10 +71,11 @@ class Coded:
 
     def __init__(self, indexes: Sequence[VectorIndex], query: Array) -> None:
         self.asked = Asked(query)
-        held = [kept((index.claim, "codes"), partial(_read, index, len(query))) for index in indexes]
-        self.parts = [codes for codes in held if len(codes.keys)]
+        held = [_codes(index, len(query)) for index in indexes]
+        self.parts = [codes for codes in held if codes and len(codes.keys)]
         self.is_whole = len(self.parts) == len(indexes)
-        """Not where an index has just gone away, or this is a replica that has not heard of its codes."""
+        """Not where this process has yet to read some, an index has just gone away, or this is a replica that
+        has not heard of its codes."""
         self.first = np.cumsum([0, *(len(codes.keys) for codes in self.parts)])
         spreads = zip(*(index.spreads or [] for index in indexes), strict=True)
         self.early, self.signs, self.angle = (float(max(each)) for each in spreads)
@@ -166,6 +169,11 @@ def _seeming_nearest(differing: Array, count: int) -> Array:
 
 
 # --- As they are stored -------------------------------------------------------------------------------------
+def _codes(index: VectorIndex, size: int) -> Codes | None:
+    get = kept if index.row_count <= MOST_AWAITED else kept_or_coming
+    return get((index.claim, "codes"), partial(_read, index, size))
+
+
 def _read(index: VectorIndex, size: int) -> Codes:
     """A part at a time, so that nobody holds all of them twice; none where they are made anew meanwhile."""
     of_index = f"from {VectorCodes._meta.db_table} where vector_index_id = %s"

@@ -3,12 +3,16 @@
 They are kept by what never means another content.
 """
 
+import logging
 from collections.abc import Callable, Hashable
-from threading import Lock, RLock
-from typing import Any, Protocol, TypeVar, cast
+from threading import Lock, RLock, Thread
+from typing import Any, Protocol, TypeVar
 
 from cachetools import LRUCache
 from django.conf import settings
+from django.db import DatabaseError, connections
+
+logger = logging.getLogger(__name__)
 
 
 class Sized(Protocol):
@@ -22,6 +26,7 @@ Column = TypeVar("Column", bound=Sized)
 _kept: LRUCache[tuple[Hashable, ...], Any] = LRUCache(
     settings.COLUMN_CACHE_MB * 2**20, getsizeof=lambda column: column.nbytes
 )
+_coming: dict[tuple[Hashable, ...], Thread] = {}
 _lock = Lock()
 _reading = RLock()
 """One thread reads at a time, and may meanwhile read what it needs for that: others often want the same, and
@@ -30,20 +35,45 @@ memory need not hold it twice."""
 
 def kept(key: tuple[Hashable, ...], read: Callable[[], Column]) -> Column:
     """The column of that key, read where it is not kept."""
-    with _lock:
-        known = _kept.get(key)
+    known: Column | None = _known(key)
     if known is not None:
-        return cast(Column, known)
+        return known
     with _reading:
-        with _lock:
-            known = _kept.get(key)
+        known = _known(key)
         if known is None:
             known = read()
             with _lock:
                 # Nothing may be a replica that has not heard of it yet.
                 if 0 < known.nbytes <= _kept.maxsize:
                     _kept[key] = known
-    return cast(Column, known)
+    return known
+
+
+def kept_or_coming(key: tuple[Hashable, ...], read: Callable[[], Column]) -> Column | None:
+    """The column of that key; None where it is not kept: it is read in the background."""
+    known: Column | None = _known(key)
+    if known is None:
+        with _lock:
+            if key not in _coming:
+                _coming[key] = Thread(target=_bring, args=(key, read), daemon=True)
+                _coming[key].start()
+    return known
+
+
+def _bring(key: tuple[Hashable, ...], read: Callable[[], Sized]) -> None:
+    try:
+        kept(key, read)
+    except DatabaseError:
+        logger.exception("A column could not be read; it is read when it is asked for again.")
+    finally:
+        connections.close_all()
+        with _lock:
+            del _coming[key]
+
+
+def _known(key: tuple[Hashable, ...]) -> Any:
+    with _lock:
+        return _kept.get(key)
 
 
 def have_room_for(count: float) -> bool:

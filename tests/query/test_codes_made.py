@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from inference_store.models import Embedding, Inference, Leftover, UnitEmbedding, VectorCodes, VectorIndex
 from inference_store.query import code_search, column_cache, neighbours
@@ -176,13 +176,13 @@ def test_an_index_that_goes_away_meanwhile(monkeypatch):
     """Its chain is still remembered: all is read."""
     planted = Planted()
     query = clustered(1, SIZE, 3)[0][0]
-    real = code_search.kept
+    real = code_search._read
 
-    def kept(key, read):
+    def read(index, size):
         VectorCodes.objects.all().delete()
-        return real(key, read)
+        return real(index, size)
 
-    monkeypatch.setattr(code_search, "kept", kept)
+    monkeypatch.setattr(code_search, "_read", read)
     assert planted.find(query, planted.at < 0.5, below(0.5)) == 1
 
 
@@ -291,3 +291,45 @@ def test_what_is_restored_while_codes_are_made(by_codes, monkeypatch):
     assert vector_codes.make_due(planted.model) == 1
     assert nearest(planted.model, planted.vectors[0], limit=1)[0][0] == "0"
     assert by_codes[-1]
+
+
+def come():
+    """What is read in the background has come."""
+    with column_cache._lock:
+        coming = list(column_cache._coming.values())
+    for thread in coming:
+        thread.join()
+
+
+def test_many_are_read_in_the_background(by_codes, monkeypatch):
+    monkeypatch.setattr(code_search, "MOST_AWAITED", 2_000)
+    planted = Planted()
+    query = clustered(1, SIZE, 3)[0][0]
+    with column_cache._reading:  # nobody else reads meanwhile
+        assert planted.find(query, planted.at < 2, {}) == 1
+        assert planted.find(query, planted.at < 0.5, below(0.5)) == 1
+    come()
+    assert planted.find(query, planted.at < 2, {}) == 1
+    assert [bool(each) for each in by_codes] == [False, True]
+
+
+def rename(old, new):
+    with connection.cursor() as cursor:
+        cursor.execute(f"alter table {old} rename to {new}")
+
+
+def test_what_could_not_be_read_is_read_again(by_codes, monkeypatch, caplog):
+    monkeypatch.setattr(code_search, "MOST_AWAITED", 0)
+    planted = Planted()
+    query, table = clustered(1, SIZE, 3)[0][0], VectorCodes._meta.db_table
+    rename(table, "away")
+    try:
+        assert planted.find(query, planted.at < 2, {}) == 1
+        come()
+    finally:
+        rename("away", table)
+    assert "read when it is asked for again" in caplog.text
+    assert planted.find(query, planted.at < 2, {}) == 1
+    come()
+    assert planted.find(query, planted.at < 2, {}) == 1
+    assert [bool(each) for each in by_codes] == [False, False, True]
