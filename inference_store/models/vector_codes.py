@@ -1,4 +1,4 @@
-"""What a process keeps of embeddings to tell which of many matches can't be near: a bit a number."""
+"""What a process keeps of embeddings to tell which of many matches can't be near: three bits a number."""
 
 from django.db import models
 
@@ -8,9 +8,9 @@ from inference_store.models.vector_index import VectorIndex
 class VectorCodes(models.Model):
     """The codes of the embeddings of an index, those of a range of ids (docs/decisions/0024-codes.md).
 
-    `keys`: ascending ids, 8 bytes each in network order; `codes`: for each a bit a number
-    (query/codes.py), filled up to whole bytes. Their content never changes: an id that is not here is looked
-    up, and one that is no more is not found.
+    `keys`: ascending ids, 8 bytes each in network order; `codes`: for each its planes of bits, each filled up
+    to whole bytes (query/codes.py). They don't change while the index has its claim: an id that is not here
+    is looked up, and one that is no more is not found.
     """
 
     vector_index = models.ForeignKey(

@@ -13,6 +13,10 @@ from inference_store.query.codes import EARLY, WORD, Asked, Codes, code_bytes, d
 from inference_store.query.column_cache import have_room_for, kept, kept_or_coming
 from inference_store.query.numbers import Array
 
+OF_INDEX = f"""
+    from {VectorCodes._meta.db_table} codes
+    join {VectorIndex._meta.db_table} held on held.id = codes.vector_index_id
+   where held.id = %s and held.claim = %s and held.spreads is not null"""
 MOST_SPREAD = 1 / 8
 """Of all signs: if they are farther off than that, they tell too little to be worth it."""
 SPARE_OF_SPREAD = 1.5
@@ -175,15 +179,16 @@ def _codes(index: VectorIndex, size: int) -> Codes | None:
 
 
 def _read(index: VectorIndex, size: int) -> Codes:
-    """A part at a time, so that nobody holds all of them twice; none where they are made anew meanwhile."""
-    of_index = f"from {VectorCodes._meta.db_table} where vector_index_id = %s"
-    known = statements.rows(f"select part, length(keys) / 8 {of_index} order by part", [index.pk])  # nosec B608
+    """A part at a time, so that nobody holds all of them twice; none where the index has another claim by
+    now, or has none yet, as on a replica."""
+    values = [index.pk, index.claim]
+    known = statements.rows(f"select part, length(keys) / 8 {OF_INDEX} order by part", values)  # nosec B608
 
     def parts() -> Iterator[tuple[Array, Array]]:
         for part, count in known:
-            rows = statements.rows(f"select keys, codes {of_index} and part = %s", [index.pk, part])  # nosec B608
+            rows = statements.rows(f"select keys, codes {OF_INDEX} and part = %s", [*values, part])  # nosec B608
             keys = np.frombuffer(rows[0][0] if rows else b"", ">i8")
-            if len(keys) != count or not count:
+            if len(keys) != count:
                 return
             yield keys, np.frombuffer(rows[0][1], np.uint8).reshape(count, -1)
 

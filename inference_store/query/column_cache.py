@@ -5,12 +5,13 @@ They are kept by what never means another content.
 
 import logging
 from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager
 from threading import Lock, RLock, Thread
 from typing import Any, Protocol, TypeVar
 
 from cachetools import LRUCache
 from django.conf import settings
-from django.db import DatabaseError, connections
+from django.db import connections
 
 logger = logging.getLogger(__name__)
 
@@ -28,18 +29,22 @@ _kept: LRUCache[tuple[Hashable, ...], Any] = LRUCache(
 )
 _coming: dict[tuple[Hashable, ...], Thread] = {}
 _lock = Lock()
-_reading = RLock()
-"""One thread reads at a time, and may meanwhile read what it needs for that: others often want the same, and
-memory need not hold it twice."""
+_reading, _bringing = RLock(), RLock()
+"""One thread reads at a time, and one more in the background: others often want the same, and memory need not
+hold it twice. It may meanwhile read what it needs for that."""
 
 
 def kept(key: tuple[Hashable, ...], read: Callable[[], Column]) -> Column:
     """The column of that key, read where it is not kept."""
     known: Column | None = _known(key)
-    if known is not None:
-        return known
-    with _reading:
-        known = _known(key)
+    return _read_once(key, read, _reading) if known is None else known
+
+
+def _read_once(
+    key: tuple[Hashable, ...], read: Callable[[], Column], reading: AbstractContextManager[Any]
+) -> Column:
+    with reading:
+        known: Column | None = _known(key)
         if known is None:
             known = read()
             with _lock:
@@ -55,20 +60,21 @@ def kept_or_coming(key: tuple[Hashable, ...], read: Callable[[], Column]) -> Col
     if known is None:
         with _lock:
             if key not in _coming:
-                _coming[key] = Thread(target=_bring, args=(key, read), daemon=True)
-                _coming[key].start()
+                thread = Thread(target=_bring, args=(key, read), daemon=True)
+                thread.start()
+                _coming[key] = thread
     return known
 
 
 def _bring(key: tuple[Hashable, ...], read: Callable[[], Sized]) -> None:
     try:
-        kept(key, read)
-    except DatabaseError:
+        _read_once(key, read, _bringing)
+    except Exception:
         logger.exception("A column could not be read; it is read when it is asked for again.")
     finally:
-        connections.close_all()
         with _lock:
             del _coming[key]
+        connections.close_all()
 
 
 def _known(key: tuple[Hashable, ...]) -> Any:

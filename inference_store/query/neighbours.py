@@ -204,7 +204,7 @@ class _Search:
         self.query = Vector(wanted.query_embedding)
         self.scale = scale(wanted.metric, wanted.query_embedding)
         self.rows = sum(index.row_count for index in chain)
-        has_direction = self.metric is COSINE and any(wanted.query_embedding)
+        has_direction = self.metric is COSINE and bool(self.query.to_numpy().any())
         self.with_codes = with_codes(chain, model.embedding_size) if has_direction else []
         self.by_codes = len(self.with_codes) == len(chain)
         """Whether all that the indexes are of is searched by codes."""
@@ -280,17 +280,17 @@ class _Search:
     def _among(self, keys: Array, count: int) -> Found:
         """The nearest of these."""
         older, newer = np.split(keys, [np.searchsorted(keys, self.chain[-1].watermark, "right")])
-        near = self.coded.among(older, count) if self.with_codes and len(older) >= CODED_FROM else None
-        widest = near.widest(count) if near else 0
-        while near:
-            within, horizon = near.within(widest)
-            found = self._nearest_of(within, newer, count)
-            if horizon == math.inf or len(self._certain(found, horizon)) >= count:
-                return found
-            if len(found) < count or widest - near.spread >= near.beyond:
-                break
-            # As the last of them was said to be nearer than it is, so may others be.
-            widest = float(angle_at(found[-1][0] + 2 * ROUNDING[COSINE])) + near.spread
+        if self.with_codes and len(older) >= CODED_FROM and (near := self.coded.among(older, count)):
+            widest = near.widest(count)
+            # A second time, if the last of them is farther away than was said: then others may be nearer.
+            for _ in range(2):
+                within, horizon = near.within(widest)
+                found = self._nearest_of(within, newer, count)
+                if horizon == math.inf or len(self._certain(found, horizon)) >= count:
+                    return found
+                if len(found) < count:
+                    break
+                widest = float(angle_at(found[-1][0] + 2 * ROUNDING[COSINE])) + near.spread
         return self._nearest_of(older, newer, count)
 
     def _nearest_of(self, older: Array, newer: Array, count: int) -> Found:

@@ -1,8 +1,7 @@
 """Codes of embeddings are made in the background, of each vector index for cosines once it is there.
 
-Nobody reads them before it is written down how far they are off: so they are written a part at a time, and
-what a builder left that died is as good as what the next one writes. A search of all codes must miss no
-embedding: so who stores an old id again gives the index another claim (services/soft_deletion.py), and its
+Those of an index are stored in one transaction, so nobody reads some of them. A search of all codes must miss
+no embedding: so who stores an old id again gives the index another claim (services/soft_deletion.py), and its
 codes are made anew.
 """
 
@@ -11,14 +10,14 @@ import random
 from collections.abc import Iterator
 
 import numpy as np
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 from pgvector import Vector
 
 from inference_store import statements
 from inference_store.models import RegisteredModel, VectorCodes, VectorIndex
 from inference_store.models.vector_index import COSINE, EMBEDDINGS, UNITS
 from inference_store.query.code_search import is_telling
-from inference_store.query.codes import EARLY, WORD, Asked, Codes, angle_at, codes_of
+from inference_store.query.codes import EARLY, LOST, WORD, Asked, Codes, angle_at, codes_of
 from inference_store.query.distances import asking, near
 from inference_store.query.neighbours import look_up_again
 from inference_store.query.numbers import Array
@@ -34,6 +33,11 @@ NEAREST = 1_600
 AT_RANDOM = 1_600
 """Embeddings for each query by which it is measured how far codes are off."""
 QUANTILE = 0.995
+LEAST = (2.4, 2.0, 2.8)
+"""Deviations that spreads are at least, as of embeddings that are alike in no way: many that are all the same
+would hide by how much the codes of the rest are off."""
+LOCK_CLASS = 1_919_251_311
+"""Of the advisory lock, by model, of who makes its codes."""
 
 SENT = "inference_id, halfvec_send(half)"
 HEADER = 2
@@ -68,20 +72,29 @@ def _make(index: VectorIndex, model: RegisteredModel) -> bool:
         return False  # of who began to store old ids before the index was there; tried again
     spreads = _spreads(index, model)
     try:
-        if is_telling(spreads, model.embedding_size):
-            for number, (keys, codes) in enumerate(_parts(index)):
-                part = VectorCodes(
-                    vector_index=index, part=number, keys=keys.astype(">i8").tobytes(), codes=codes.tobytes()
-                )
-                VectorCodes.objects.bulk_create(
-                    [part],
-                    update_conflicts=True,
-                    unique_fields=["vector_index", "part"],
-                    update_fields=["keys", "codes"],
-                )
+        with transaction.atomic():
+            is_own = _lock(model) and _store(index, model, spreads)
+            transaction.set_rollback(not is_own)
     except IntegrityError:
         logger.info("%s went away while its codes were made.", index.name)
         return False
+    return is_own
+
+
+def _lock(model: RegisteredModel) -> bool:
+    """Until the transaction ends; False where somebody else makes codes of this model."""
+    return bool(statements.rows("select pg_try_advisory_xact_lock(%s, %s)", [LOCK_CLASS, model.pk])[0][0])
+
+
+def _store(index: VectorIndex, model: RegisteredModel, spreads: list[float]) -> bool:
+    """False where the index is another by now, or has its codes."""
+    VectorCodes.objects.filter(vector_index=index).delete()
+    if is_telling(spreads, model.embedding_size):
+        for number, (keys, codes) in enumerate(_parts(index)):
+            if len(keys):
+                VectorCodes.objects.create(
+                    vector_index=index, part=number, keys=keys.astype(">i8").tobytes(), codes=codes.tobytes()
+                )
     own = VectorIndex.objects.filter(
         pk=index.pk, claim=index.claim, state=VectorIndex.State.READY, spreads__isnull=True
     )
@@ -133,7 +146,9 @@ def _spreads(index: VectorIndex, model: RegisteredModel) -> list[float]:
     if not measured or any(not each.size for each in measured):
         return [float(model.embedding_size), float(model.embedding_size), np.pi]
     most = np.max([np.quantile(each, QUANTILE, axis=1) for each in measured], axis=0)
-    return np.maximum(most, 0).tolist()  # type: ignore[no-any-return]
+    size = model.embedding_size
+    deviations = np.sqrt([min(size, EARLY * WORD) / 4, size / 4, LOST / size])
+    return np.maximum(most, LEAST * deviations).tolist()  # type: ignore[no-any-return]
 
 
 def _off(query: list[float], among: str, value: str | Keys) -> Array:

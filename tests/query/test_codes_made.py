@@ -1,5 +1,6 @@
 """Codes are made in the background, and searches miss nothing that comes, goes or comes back meanwhile."""
 
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import numpy as np
@@ -7,10 +8,10 @@ import pytest
 from django.db import connection, transaction
 
 from inference_store.models import Embedding, Inference, Leftover, UnitEmbedding, VectorCodes, VectorIndex
-from inference_store.query import code_search, column_cache, neighbours
+from inference_store.query import code_search, column_cache, neighbours, pages
 from inference_store.services import deletion, soft_deletion, vector_codes, vector_indexes
 from tests.making import make_model
-from tests.neighbourhood import clustered, distances, make_units, nearest, plant
+from tests.neighbourhood import clustered, distances, make_units, nearest, plant, request_of
 from tests.query.coded import ALL, SIZE, Planted, below, count_read, note_by_codes
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -41,6 +42,18 @@ def first_of_one_sign(vectors):
 
 def of_one_sign(vectors):
     return np.maximum(vectors, 0)
+
+
+def some_zeros(vectors):
+    vectors[500:1_500] = 0
+    return vectors
+
+
+def in_its_own_connection(function, *arguments):
+    try:
+        return function(*arguments)
+    finally:
+        connection.close()
 
 
 def tiny_numbers(vectors):
@@ -333,3 +346,72 @@ def test_what_could_not_be_read_is_read_again(by_codes, monkeypatch, caplog):
     come()
     assert planted.find(query, planted.at < 2, {}) == 1
     assert [bool(each) for each in by_codes] == [False, False, True]
+
+
+def test_codes_of_another_claim_are_not_read():
+    """As on a replica, which has not heard of what the primary has told this process."""
+    planted = Planted()
+    [first, _] = planted.chain()
+    assert len(code_search._read(first, SIZE).keys) == 2_999
+    first.claim = uuid4()
+    assert not len(code_search._read(first, SIZE).keys)
+    VectorIndex.objects.filter(pk=first.pk).update(claim=first.claim, spreads=None)
+    assert not len(code_search._read(first, SIZE).keys)
+
+
+def test_parts_without_a_code_and_of_an_earlier_making(monkeypatch):
+    monkeypatch.setattr(vector_codes, "READ_AT_ONCE", 50)
+    planted = Planted(change=some_zeros)
+    [first, _] = planted.chain()
+    numbers = VectorCodes.objects.filter(vector_index=first).order_by("part").values_list("part", flat=True)
+    assert list(numbers) == [0, 3, 4, 5]
+    expected = [*planted.keys[:7], *planted.keys[8:500], *planted.keys[1_500:3_000]]
+    assert code_search._read(first, SIZE).keys.tolist() == expected
+    with transaction.atomic():
+        deletion.delete_rows(planted.keys[2_000:3_000])
+    VectorIndex.objects.filter(pk=first.pk).update(claim=uuid4(), spreads=None)
+    assert vector_codes.make_due(planted.model) == 1
+    assert code_search._read(planted.chain()[0], SIZE).keys.tolist() == expected[:999]
+
+
+def test_one_makes_them_at_a_time():
+    planted = Planted()
+    VectorIndex.objects.update(spreads=None)
+    parts = set(VectorCodes.objects.values_list("pk", flat=True))
+    with ThreadPoolExecutor(1) as other, transaction.atomic():
+        assert vector_codes._lock(planted.model)
+        assert other.submit(in_its_own_connection, vector_codes.make_due, planted.model).result() == 0
+    assert set(VectorCodes.objects.values_list("pk", flat=True)) == parts
+    assert vector_codes.make_due(planted.model) == 2
+
+
+@pytest.mark.parametrize("share", [0.01, 0.05])
+def test_few_that_are_unlike_the_many_that_are_all_the_same(by_codes, share):
+    others = np.random.default_rng(3).random(4_700) < share
+
+    def mostly_equal(vectors):
+        return np.where(others[:, None], vectors, np.ones_like(vectors))
+
+    planted = Planted(change=mostly_equal)
+    shares = []
+    for number in np.flatnonzero(others)[:12]:
+        query = 0.8 * planted.vectors[number] + 0.2 * clustered(1, SIZE, int(number))[0][0]
+        shares.append(planted.find(query, planted.at < 2, {}, 11))
+        shares.append(planted.find(query, planted.at < 2, ALL, 11))
+    assert np.mean(shares) >= 0.995
+    assert any(by_codes)
+
+
+@pytest.mark.parametrize("limit", [50, 100])
+def test_the_same_vector_on_the_other_side(limit):
+    planted = Planted(change=np.ones_like)
+    assert (
+        len(nearest(planted.model, np.full(SIZE, -1, np.float32), filters=below(0.08), limit=limit)) == limit
+    )
+
+
+def test_a_query_too_small_for_float32():
+    planted = Planted()
+    request = request_of(np.ones(SIZE), filters=below(0.045), limit=50)
+    request.embedding_filters.query_embedding = [1e-50] * SIZE
+    assert len(pages.inference_page(planted.model, request).inferences) == 50
