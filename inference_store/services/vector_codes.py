@@ -155,13 +155,13 @@ def _off(query: list[float], among: str, value: str | Keys) -> Array:
     """(3, n): by how much the codes of those embeddings are off, as `_spreads` has them."""
     statement = f"{asking(COSINE)} select {SENT} from {UNITS} where {among}"  # noqa: S608 # nosec B608
     rows = statements.rows(statement, [Vector(query), value], anew=True)
-    vector = np.array(query, np.float32)
-    length = float(np.linalg.norm(vector.astype(np.float64)))
+    vector = np.array(query)
+    length = float(np.linalg.norm(vector))
     if not rows or not length:
         return np.zeros((3, 0))
     units = _units([sent for _, sent in rows])
     units = units[units.any(axis=1)]
-    angles = angle_at(1 - units @ (vector / length))
+    angles = angle_at(1 - units @ (vector / length).astype(np.float32))
     asked, at = Asked(vector), np.arange(len(units))
     size = len(vector)
     codes = Codes.of(size, len(units), [(at, codes_of(units))])

@@ -119,13 +119,13 @@ def test_of_each_index_as_many_lists_are_read_as_are_meant_for_it(metric):
     assert [index.row_count for index in chain] == [2_000, 1_000]
     request = request_of(vectors[0] - more[0], metric)
     search = neighbours._Search(model, request, request.embedding_filters, chain)
-    few, whole = ([search._search([(index, n)], 100)[0] for index in chain] for n in (1, 1_000))
+    few, whole = ([search._by_lists([(index, n)], 100)[0] for index in chain] for n in (1, 1_000))
     assert [len(each) for each in whole] == [100, 100]
     assert few[0] != whole[0]
     assert few[1] != whole[1]
     for _ in range(8):  # the last ones by a plan that was made once for all values
         for counts in product((1, 1_000), repeat=2):
-            found = search._search([*zip(chain, counts, strict=True)], 100)
+            found = search._by_lists([*zip(chain, counts, strict=True)], 100)
             assert found == [(few if n == 1 else whole)[at] for at, n in enumerate(counts)]
     exact = distances(metric, vectors[0] - more[0], vectors)
     assert np.allclose([distance for distance, _ in whole[0]], np.sort(exact)[:100], atol=1e-4)
