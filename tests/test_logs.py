@@ -29,7 +29,8 @@ def web(transactional_db: None, tmp_path: Path) -> Iterator[Web]:
 
 
 def lines(program: Program) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in program.said().splitlines() if line.startswith("{")]
+    whole = [line for line in program.said().splitlines(keepends=True) if line.endswith("\n")]
+    return [json.loads(line) for line in whole if line.startswith("{")]
 
 
 def line_of(program: Program, request_id: str) -> dict[str, Any]:

@@ -207,7 +207,7 @@ def test_parts_that_are_made_anew_while_they_are_read(monkeypatch):
     real, seen = code_search.statements.rows, []
 
     def rows(statement, values, **options):
-        if "codes" in statement and len(values) == 2:
+        if "select keys, codes" in statement:
             seen.append(values)
             VectorCodes.objects.filter(vector_index=first, part=1).update(keys=b"", codes=b"")
         return real(statement, values, **options)
