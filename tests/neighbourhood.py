@@ -6,8 +6,9 @@ import numpy as np
 from django.db import connection
 
 from inference_store.contract.filters import NewGetInferencesRequest
-from inference_store.models import Embedding, Inference
+from inference_store.models import Embedding, Inference, UnitEmbedding
 from inference_store.query import pages
+from inference_store.services import vector_indexes
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 CLUSTERS = 12
@@ -48,6 +49,16 @@ def plant(model, vectors, cluster, first=0, *, analyzed=True):
         with connection.cursor() as cursor:
             cursor.execute("analyze inference_store_embedding, inference_store_inference")
     return [row.pk for row in rows]
+
+
+def remove(model):
+    """What was planted, with its model and its project."""
+    for table in (Embedding, UnitEmbedding, Inference):
+        table.objects.filter(registered_model=model).delete()
+    project = model.project
+    model.delete()
+    project.delete()
+    vector_indexes.drop_unneeded()
 
 
 def make_units(keys):

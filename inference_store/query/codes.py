@@ -98,8 +98,8 @@ class Asked:
         self.signs = signs.view(np.uint64)
         # Rounded to signed integers, whose planes are counted against those of codes.
         largest = 2 ** (ASKED_PLANES - 1) - 1
-        unit = float(np.abs(numbers).max()) / largest
-        rounded = np.rint(numbers / unit).astype(np.int8)
+        step = float(np.abs(numbers).max()) / largest
+        rounded = np.rint(numbers / step).astype(np.int8)
         planes = np.zeros((ASKED_PLANES, 8 * words), np.uint8)
         planes[:, : -(-self.size // 8)] = np.packbits(rounded.view(np.uint8) >> BITS[:, None] & 1, axis=1)
         self.planes = planes.view(np.uint64)

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from inference_store.models import Embedding, Inference, UnitEmbedding, VectorIndex
+from inference_store.models import Inference, VectorIndex
 from inference_store.query import neighbours
 from inference_store.services import vector_indexes
 from tests.making import make_model
-from tests.neighbourhood import clustered, distances, nearest, plant, share_found
+from tests.neighbourhood import clustered, distances, nearest, plant, remove, share_found
 
 SIZE = 200
 """So codes fill neither whole words nor whole numbers of them."""
@@ -37,12 +37,7 @@ class Planted:
         return share_found(rows, distances("cosine", query, self.vectors[passing]), limit)
 
     def remove(self):
-        for table in (Embedding, UnitEmbedding, Inference):
-            table.objects.filter(registered_model=self.model).delete()
-        project = self.model.project
-        self.model.delete()
-        project.delete()
-        vector_indexes.drop_unneeded()
+        remove(self.model)
 
 
 def below(value):

@@ -6,7 +6,7 @@ from cachetools import LRUCache
 
 from inference_store.query import code_search, codes, column_cache, neighbours
 from tests.neighbourhood import clustered, distances, nearest, share_found
-from tests.query.coded import ALL, SIZE, Planted, below, count_read, note_by_codes
+from tests.query.coded import ALL, SIZE, Planted, below
 
 pytestmark = pytest.mark.django_db
 
@@ -24,16 +24,6 @@ def planted(django_db_setup, django_db_blocker):
 def of_a_hundred_on(monkeypatch):
     neighbours.look_up_again()
     monkeypatch.setattr(neighbours, "CODED_FROM", 100)
-
-
-@pytest.fixture
-def read(monkeypatch):
-    return count_read(monkeypatch)
-
-
-@pytest.fixture
-def by_codes(monkeypatch):
-    return note_by_codes(monkeypatch)
 
 
 def test_among_keys_those_without_a_code_are_candidates(planted):

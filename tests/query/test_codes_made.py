@@ -12,7 +12,7 @@ from inference_store.query import code_search, column_cache, neighbours, pages
 from inference_store.services import deletion, soft_deletion, vector_codes, vector_indexes
 from tests.making import make_model
 from tests.neighbourhood import clustered, distances, make_units, nearest, plant, request_of
-from tests.query.coded import ALL, SIZE, Planted, below, count_read, note_by_codes
+from tests.query.coded import ALL, SIZE, Planted, below
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -24,16 +24,6 @@ def of_a_hundred_on(settings, monkeypatch):
     yield
     VectorIndex.objects.all().delete()
     vector_indexes.drop_unneeded()
-
-
-@pytest.fixture
-def read(monkeypatch):
-    return count_read(monkeypatch)
-
-
-@pytest.fixture
-def by_codes(monkeypatch):
-    return note_by_codes(monkeypatch)
 
 
 def first_of_one_sign(vectors):
@@ -318,7 +308,7 @@ def test_many_are_read_in_the_background(by_codes, monkeypatch):
     monkeypatch.setattr(code_search, "MOST_AWAITED", 2_000)
     planted = Planted()
     query = clustered(1, SIZE, 3)[0][0]
-    with column_cache._reading:  # nobody else reads meanwhile
+    with column_cache._bringing:  # nothing comes meanwhile
         assert planted.find(query, planted.at < 2, {}) == 1
         assert planted.find(query, planted.at < 0.5, below(0.5)) == 1
     come()

@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from inference_store.contract.errors import Refusal
-from inference_store.models import Embedding, Inference, UnitEmbedding, VectorIndex
+from inference_store.models import Inference, VectorIndex
 from inference_store.query import neighbours, pages
 from inference_store.query.rows import Wanted, bodies
 from inference_store.services import vector_indexes
@@ -20,6 +20,7 @@ from tests.neighbourhood import (
     make_units,
     nearest,
     plant,
+    remove,
     request_of,
     share_found,
 )
@@ -46,12 +47,7 @@ class Planted:
         neighbours.look_up_again()
 
     def remove(self):
-        for table in (Embedding, UnitEmbedding, Inference):
-            table.objects.filter(registered_model=self.model).delete()
-        project = self.model.project
-        self.model.delete()
-        project.delete()
-        vector_indexes.drop_unneeded()
+        remove(self.model)
 
 
 @pytest.fixture(scope="module")
