@@ -9,6 +9,7 @@ from inference_store.contract.filters import NewGetInferencesRequest
 from inference_store.models import Embedding, Inference, UnitEmbedding
 from inference_store.query import pages
 from inference_store.services import vector_indexes
+from inference_store.services.ingest_rows import copy_embeddings
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 CLUSTERS = 12
@@ -22,33 +23,27 @@ def clustered(count, size, seed=1):
     return (centres[cluster] + random.normal(0, 0.3, (count, size))).astype(np.float32), cluster
 
 
+PLANT = f"""
+    insert into {Inference._meta.db_table} (registered_model_id, inference_id, created_at, updated_at, action,
+           data_hash, content_digest, data_size, version, has_list, is_protected, metadata)
+    select %s, %s + position - 1, '{CREATED}', '{CREATED}', 'embed', decode(repeat('00', 32), 'hex'),
+           decode(repeat('00', 32), 'hex'), 1, 2, false, false,
+           jsonb_build_object('float', jsonb_build_object('at', at),
+                              'int', jsonb_build_object('cluster', cluster))
+      from unnest(%s::float8[], %s::int[]) with ordinality each(at, cluster, position) order by position
+ returning id"""
+
+
 def plant(model, vectors, cluster, first=0, *, analyzed=True):
     """Store them under their positions, with `at` from 0 to 1 and their cluster as metadata; their keys."""
-    random = np.random.default_rng(first)
-    rows = Inference.objects.bulk_create(
-        Inference(
-            registered_model=model,
-            inference_id=str(first + number),
-            created_at=CREATED,
-            updated_at=CREATED,
-            action="embed",
-            data_hash=bytes(32),
-            content_digest=bytes(32),
-            data_size=1,
-            version=2,
-            has_list=False,
-            metadata={"float": {"at": float(random.random())}, "int": {"cluster": int(cluster[number])}},
-        )
-        for number in range(len(vectors))
-    )
-    Embedding.objects.bulk_create(
-        Embedding(inference_id=row.pk, registered_model=model, vector=vector)
-        for row, vector in zip(rows, vectors, strict=True)
-    )
-    if analyzed:
-        with connection.cursor() as cursor:
+    at = np.random.default_rng(first).random(len(vectors))
+    with connection.cursor() as cursor:
+        cursor.execute(PLANT, [model.pk, first, at.tolist(), cluster[: len(vectors)].tolist()])
+        keys = [key for (key,) in cursor.fetchall()]
+        copy_embeddings(model, list(zip(keys, vectors, strict=True)))
+        if analyzed:
             cursor.execute("analyze inference_store_embedding, inference_store_inference")
-    return [row.pk for row in rows]
+    return keys
 
 
 def remove(model):

@@ -5,21 +5,17 @@ The statement that searches says by which slots it should have been: if by other
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any, TypeVar
-
-from cachetools import TTLCache
 
 from inference_store import statements
 from inference_store.contract.filters import BaseInferenceFilter
 from inference_store.models import RegisteredModel, SearchSlot
+from inference_store.query.recent import Recent
 
 SPELLED = f"""array(
     select type || ' ' || slot || ' ' || key from {SearchSlot._meta.db_table}
      where registered_model_id = %s and state = 'ready' order by slot)"""  # noqa: S608 # nosec B608
 """What a statement selects to say which slots there are at its moment; its value is the model's key."""
-MODELS, SECONDS = 1_000, 5.0
-"""Of so many it is known, so long: who finds no slot for a key asks no statement that could say otherwise."""
 Answer = TypeVar("Answer")
 
 
@@ -42,8 +38,8 @@ class KnownSlots:
 NOT_ASKED = KnownSlots({}, None)
 
 
-_known: TTLCache[int, KnownSlots] = TTLCache(MODELS, SECONDS)
-_lock = Lock()
+_known: Recent[int, KnownSlots] = Recent()
+"""Who finds no slot for a key in it asks no statement that could say otherwise, until it is read again."""
 
 
 def by_known_slots(
@@ -58,17 +54,10 @@ def by_known_slots(
 def by_slots_of_any(model: RegisteredModel, ask: Callable[[KnownSlots], Answer]) -> Answer:
     """The same where it asks for more keys than a filter's."""
     while True:
-        with _lock:
-            slots = _known.get(model.pk)
-        if slots is None:
-            slots = _read(model)
-            with _lock:
-                _known[model.pk] = slots
         try:
-            return ask(slots)
+            return ask(_known.get(model.pk, lambda: _read(model)))
         except SlotsChangedError:
-            with _lock:
-                _known.pop(model.pk, None)
+            _known.forget(model.pk)
 
 
 def _read(model: RegisteredModel) -> KnownSlots:

@@ -7,7 +7,6 @@ counts as far as the nearest of these horizons, whatever a filter leaves of it, 
 import base64
 import binascii
 import math
-import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,6 +39,7 @@ from inference_store.query.known_slots import SPELLED, KnownSlots, by_known_slot
 from inference_store.query.matching import conditions_of, stated
 from inference_store.query.numbers import Array
 from inference_store.query.order import Order
+from inference_store.query.recent import Recent
 from inference_store.query.rows import Held, Wanted
 from inference_store.query.uses import note_filters
 from inference_store.statements import Keys
@@ -73,9 +73,6 @@ ROUNDING = {COSINE: 1e-4}
 MOST_ROUNDING = 2**-9
 """By how much it ever is: of either of the two, halves of vectors of length 1 are off by 2**-10 at most."""
 
-CHAIN_SECONDS = 5.0
-"""Far less than an index outlives its replacement."""
-
 LEFTOVERS, INDEXES = Leftover._meta.db_table, VectorIndex._meta.db_table
 BY_KEY = "inference_id = any(%s::bigint[])"
 HAS_LEFTOVERS, HAS_MOVED = -1, -2
@@ -84,7 +81,7 @@ Found = list[tuple[float, int]]
 """(distance, key) each, nearest first."""
 _here = local()
 """What this thread's request asked for: written down when it ends."""
-_chains: dict[tuple[int, str], tuple[float, list[VectorIndex]]] = {}
+_chains: Recent[tuple[int, str], list[VectorIndex]] = Recent()
 
 
 @dataclass(frozen=True)
@@ -163,19 +160,15 @@ def _chain(model: RegisteredModel, metric: EmbeddingDistanceMetric) -> list[Vect
     """The indexes to search; remembered for a moment, as what they leave out is searched exactly anyway."""
     if not indexable(model, metric):
         return []
-    key, now = (model.pk, metric.value), time.monotonic()
+    key = (model.pk, metric.value)
     if metric is not COSINE:
         _here.wanted = {*getattr(_here, "wanted", ()), key}
-    looked_up, chain = _chains.get(key, (-math.inf, []))
-    if now - looked_up > CHAIN_SECONDS:
-        chain = VectorIndex.objects.chain(model, metric)
-        _chains[key] = (now, chain)
-    return chain
+    return _chains.get(key, lambda: VectorIndex.objects.chain(model, metric))
 
 
 def look_up_again() -> None:
     """Forget which indexes there are."""
-    _chains.clear()
+    _chains.forget_all()
 
 
 def take_wanted() -> set[tuple[int, str]]:

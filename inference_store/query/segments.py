@@ -4,7 +4,6 @@ One statement says which segments there are, which of their rows have changed si
 all newer rows the conditions hold for: so the answer is that of one moment, however old what is kept here.
 """
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,12 +17,11 @@ from inference_store.query.conditions import TABLE, Condition
 from inference_store.query.known_slots import NOT_ASKED, SPELLED, KnownSlots
 from inference_store.query.matching import stated
 from inference_store.query.numbers import Array, Asked, Compared, Joined, Mask
+from inference_store.query.recent import Recent
 
 MOST_CHANGES = 2_000
 """Rows that are read one by one; where more have changed, all are counted."""
 LOOK_UPS = 3
-CHAIN_SECONDS = 5.0
-"""Until it is looked up again which segments there are; who reads is told if they are others."""
 NANOSECONDS_BY_INDEX = 120
 NANOSECONDS_BY_COLUMN = 1
 NANOSECONDS_AT_LEAST = 1_000_000
@@ -51,7 +49,7 @@ READ = f"""
            {SPELLED}
 """  # noqa: S608 # nosec B608
 
-_chains: dict[int, tuple[float, list[Segment]]] = {}
+_chains: Recent[int, list[Segment]] = Recent()
 
 
 class GoneError(LookupError):
@@ -86,7 +84,7 @@ def numbers_of(
 
 def forget() -> None:
     """Forget which segments there are, and what is in them."""
-    _chains.clear()
+    _chains.forget_all()
     column_cache.forget()
 
 
@@ -111,10 +109,14 @@ class _Reading:
         """What each segment has, and what newer and changed rows have; None where segments can't tell."""
         for _ in range(LOOK_UPS if self.can_tell else 0):
             try:
-                return self._told_by(_chain(self.model))
+                return self._told_by(_chains.get(self.model.pk, self._chain))
             except GoneError:
-                _chains.pop(self.model.pk, None)
+                _chains.forget(self.model.pk)
         return None
+
+    def _chain(self) -> list[Segment]:
+        chain: list[Segment] = Segment.objects.chain(self.model)
+        return chain
 
     def _told_by(self, chain: list[Segment]) -> "tuple[list[_Part], tuple[Any, Any]] | None":
         """GoneError where these are no longer the model's segments."""
@@ -237,14 +239,6 @@ def _are_few(chain: list[Segment], asked: list[Asked]) -> bool:
             found[number] += each_stands_for * np.count_nonzero(each.mask(columns.__getitem__))
     compared = within * len(others) * NANOSECONDS_BY_COLUMN + NANOSECONDS_AT_LEAST
     return bool(min([within, *found]) * NANOSECONDS_BY_INDEX < compared)
-
-
-def _chain(model: RegisteredModel) -> list[Segment]:
-    looked_up, chain = _chains.get(model.pk, (-np.inf, []))
-    if time.monotonic() - looked_up > CHAIN_SECONDS:
-        chain = Segment.objects.chain(model)
-        _chains[model.pk] = (time.monotonic(), chain)
-    return chain
 
 
 def _column(segment: Segment, name: str, what: str = "content") -> Array:

@@ -259,7 +259,8 @@ def _store_new(
     in_order = sorted(new, key=lambda each: requests[each[1]].inference_id)
     copy_inferences(model, [(key, requests[at], digests[at]) for key, at in in_order], now)
     copy_entries(model, [(key, requests[at]) for key, at in new])
-    copy_embeddings(model, [(key, requests[at]) for key, at in new])
+    embeddings = [(key, requests[at].data.embedding) for key, at in new]
+    copy_embeddings(model, [(key, vector) for key, vector in embeddings if vector is not None])
     owners: dict[str, int] = {}
     for key, position in new:
         if (storage_key := requests[position].data_storage_key) is not None:

@@ -40,7 +40,7 @@ def metadata_of(collection: NewInferenceAndMetadataCollection) -> Metadata:
     return held
 
 
-def float32(vector: Sequence[float]) -> Vector:
+def float32(vector: Sequence[float] | Vector) -> Vector:
     """The vector as it is kept."""
     return np.asarray(np.frombuffer(vector, vector.typecode) if isinstance(vector, array) else vector, "f4")
 
@@ -143,9 +143,8 @@ def copy_entries(model: RegisteredModel, new: list[tuple[int, NewInferenceStorag
         _copy(Entry._meta.db_table, ENTRY_COLUMNS, rows)
 
 
-def copy_embeddings(model: RegisteredModel, new: list[tuple[int, NewInferenceStorageRequest]]) -> None:
+def copy_embeddings(model: RegisteredModel, given: list[tuple[int, Sequence[float] | Vector]]) -> None:
     """Binary COPY from one numpy array: a vector travels as int16 size, int16 0, big-endian float4s."""
-    given = [(key, request.data.embedding) for key, request in new if request.data.embedding is not None]
     if not given:
         return
     size = model.embedding_size

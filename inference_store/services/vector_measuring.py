@@ -17,6 +17,8 @@ from inference_store.query.neighbours import DEPTHS, MARGIN
 SAMPLE_QUERIES = 24
 DRAWN = 0.25
 SPARE = 1.25
+LEAST_LISTS = 4
+"""Where the sample needs one or two lists, chance decides whether the next query needs three."""
 WANTED_RECALL = 0.995
 Probes: TypeAlias = tuple[int, int, float | None]
 """As `VectorIndex.probes` has them."""
@@ -44,7 +46,8 @@ def measured(index: VectorIndex, model: RegisteredModel) -> tuple[list[Probes], 
         if recalls < WANTED_RECALL:
             break
         reach = _reach(index, queries, [distances[: _relied_on(depth)][-1] for distances in exact])
-        found.append((depth, min(index.lists, math.ceil(probes * SPARE)), reach))
+        enough = max(LEAST_LISTS, math.ceil(probes * SPARE))
+        found.append((depth, min(index.lists, enough), reach))
     return found, recall
 
 

@@ -124,3 +124,16 @@ def log_in(page: Page) -> None:
     page.get_by_label("Password").fill("a secret")
     page.get_by_role("button", name="Log in").click()
     page.wait_for_url("**/")
+
+
+WIDTHS, THEMES = (390, 1_024, 1_600), ("light", "dark")
+
+
+def assert_not_sideways(page: Page, what: str) -> None:
+    """The page that is open scrolls up and down only, however wide the window is, in either theme."""
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        for theme in THEMES:
+            page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+            across = page.evaluate("document.documentElement.scrollWidth")
+            assert across <= width, f"{what}, {width} wide, {theme}"

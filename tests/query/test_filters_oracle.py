@@ -19,7 +19,7 @@ from tests.making import make_model, make_request, store
 from tests.query import random_data
 
 pytestmark = pytest.mark.django_db
-DATA_SETS, INFERENCES, FILTERS = 25, 60, 200
+DATA_SETS, INFERENCES, FILTERS = 13, 60, 200
 SOAKED_DATA_SETS = 500
 
 

@@ -37,7 +37,7 @@ def model(request, monkeypatch, settings):
     vector_indexes.build_due(model)
     if request.param == "segments":
         assert segments.build_due(model) == 1
-    known_slots._known.clear()
+    known_slots._known.forget_all()
     yield model
     vector_indexes.VectorIndex.objects.all().delete()
     vector_indexes.drop_unneeded()
