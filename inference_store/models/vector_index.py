@@ -29,6 +29,8 @@ SPELLINGS = {
 LARGEST_SIZE = {COSINE: 4_000}
 LARGEST_SIZE_UNROUNDED = 2_000
 NAME_PREFIX = "embedding_ivf_"
+MOST_TIMES = 16
+"""Up to so many times as many lists are read where neighbours are farther than any measured, then all."""
 
 
 def indexable(model: RegisteredModel, metric: EmbeddingDistanceMetric) -> bool:
@@ -125,7 +127,22 @@ class VectorIndex(models.Model):
         enough = [probes for found, probes, *_ in self.probes if found >= neighbours]
         return enough[0] if enough else self.lists
 
-    def reach_for(self, neighbours: int) -> float:
-        """How far the last of those may be: a query with farther ones is unlike all that were measured."""
-        reaches = [reach for found, _, *last in self.probes if found >= neighbours for reach in last]
-        return math.inf if not reaches or reaches[0] is None else reaches[0]
+    def lists_for(self, neighbours: int, distance: float) -> int:
+        """Lists to read where the last of so many neighbours seems to be so far away.
+
+        As many as were enough for queries with nearer ones; up to all for one that is unlike all of these.
+        """
+        measured = next((each for each in self.probes if each[0] >= neighbours), None)
+        if measured is None:
+            return self.lists
+        # Indexes of earlier versions do not say how far, or how far the farthest of those measured was.
+        reach, farthest = [*measured[2:], None, None][:2]
+        probes = int(measured[1])
+        farthest = reach if farthest is None else farthest
+        if farthest is None or not distance > farthest:
+            return probes
+        if distance > reach:
+            return self.lists
+        beyond = (distance - farthest) / (reach - farthest)
+        times: float = MOST_TIMES**beyond
+        return min(self.lists, math.ceil(probes * times))

@@ -331,15 +331,13 @@ class _Search:
 
     def _by_index(self, depth: int) -> tuple[Found, float]:
         """The nearest of each index and of the rest, and how far nothing that was held back can be."""
-        lists = [(each, each.probes_for(depth)) for each in self.chain]
-        *answers, rest = self._by_lists(lists, depth, self.newer)
-        strange = self._strange(answers, rest, depth)
-        if strange:
-            whole = self._by_lists(
-                [(self.chain[number], self.chain[number].lists) for number in strange], depth
-            )
-            for number, rows in zip(strange, whole, strict=True):
-                answers[number] = rows
+        read = [each.probes_for(depth) for each in self.chain]
+        *answers, rest = self._by_lists(list(zip(self.chain, read, strict=True)), depth, self.newer)
+        more = self._more_lists(answers, rest, depth)
+        if more:
+            again = self._by_lists([(self.chain[number], lists) for number, lists in more.items()], depth)
+            for number, rows in zip(more, again, strict=True):
+                answers[number], read[number] = rows, more[number]
         horizon, found = math.inf, []
         for number, rows in enumerate([*answers, rest]):
             if any(math.isnan(distance) for distance, _ in rows):  # infinities of either sign were added
@@ -347,10 +345,8 @@ class _Search:
             found += rows
             if len(rows) == depth:
                 horizon = min(horizon, max(distance for distance, _ in rows))
-            elif number < len(self.chain) and number not in strange:
-                index = self.chain[number]
-                if index.probes_for(depth) < index.lists:
-                    horizon = -math.inf  # the lists that were read hold less than was asked for
+            elif number < len(self.chain) and read[number] < self.chain[number].lists:
+                horizon = -math.inf  # the lists that were read hold less than was asked for
         return sorted(found), horizon
 
     def _by_lists(self, lists: list[tuple[VectorIndex, int]], depth: int, *others: str) -> list[Found]:
@@ -383,22 +379,20 @@ class _Search:
                 found[number].append((distance, key))
         return found
 
-    def _strange(self, answers: list[Found], rest: Found, depth: int) -> list[int]:
-        """The indexes to which this query is unlike any that was measured: of these all lists are read.
+    def _more_lists(self, answers: list[Found], rest: Found, depth: int) -> dict[int, int]:
+        """The indexes of which more lists have to be read, as this query is unlike those that were measured.
 
         What is near such a query is scattered over lists that are all far from it. An index whose nearest
         would be among the last of what was found does not matter.
         """
         last = int(depth / MARGIN) - 1
         found = sorted(row for rows in [*answers, rest] for row in rows)
-        return [
-            number
+        lists = {
+            number: index.lists_for(depth, rows[last][0] / self.scale)
             for number, (index, rows) in enumerate(zip(self.chain, answers, strict=True))
-            if len(rows) == depth
-            and index.probes_for(depth) < index.lists
-            and rows[last][0] / self.scale > index.reach_for(depth)
-            and rows[0] <= found[last]
-        ]
+            if len(rows) == depth and rows[0] <= found[last]
+        }
+        return {number: more for number, more in lists.items() if more > self.chain[number].probes_for(depth)}
 
 
 def _lie_as_if_by_chance(ranks: list[int], count: int) -> bool:

@@ -20,7 +20,7 @@ SPARE = 1.25
 LEAST_LISTS = 4
 """Where the sample needs one or two lists, chance decides whether the next query needs three."""
 WANTED_RECALL = 0.995
-Probes: TypeAlias = tuple[int, int, float | None]
+Probes: TypeAlias = tuple[int, int, float | None, float | None]
 """As `VectorIndex.probes` has them."""
 
 
@@ -31,7 +31,7 @@ def measured(index: VectorIndex, model: RegisteredModel) -> tuple[list[Probes], 
     """
     queries = sample(index)
     if not queries:
-        return [(DEPTHS[-1], index.lists, None)], 1.0
+        return [(DEPTHS[-1], index.lists, None, None)], 1.0
     depths = [depth for depth in DEPTHS if depth <= index.row_count / 4] or [index.row_count]
     exact = [_exact(index, query, max(depths)) for query in queries]
     probes, found, recall = 1, [], 0.0
@@ -45,18 +45,21 @@ def measured(index: VectorIndex, model: RegisteredModel) -> tuple[list[Probes], 
             probes = min(index.lists, math.ceil(probes * 1.4))
         if recalls < WANTED_RECALL:
             break
-        reach = _reach(index, queries, [distances[: _relied_on(depth)][-1] for distances in exact])
+        far = _far(index, queries, [distances[: _relied_on(depth)][-1] for distances in exact])
         enough = max(LEAST_LISTS, math.ceil(probes * SPARE))
-        found.append((depth, min(index.lists, enough), reach))
+        found.append((depth, min(index.lists, enough), *far))
     return found, recall
 
 
-def _reach(index: VectorIndex, queries: list[list[float]], distances: list[float]) -> float | None:
-    """Farther than those distances by as much as the farthest is from the one in the middle."""
+def _far(
+    index: VectorIndex, queries: list[list[float]], distances: list[float]
+) -> tuple[float | None, float | None]:
+    """Farther than those distances by as much as the farthest is from the one in the middle; the farthest."""
     metric = EmbeddingDistanceMetric(index.metric)
     scaled = [distance / scale(metric, query) for query, distance in zip(queries, distances, strict=True)]
-    reach = float(2 * max(scaled) - np.median(scaled))
-    return reach if math.isfinite(reach) else None
+    farthest = max(scaled)
+    reach = float(2 * farthest - np.median(scaled))
+    return (reach, farthest) if math.isfinite(reach) else (None, None)
 
 
 def _relied_on(depth: int) -> int:
