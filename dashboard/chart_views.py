@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 from dashboard.charts import chart_of, chart_panel
 from dashboard.narrowing import RANGE_OF, key_of, on_first_page, with_range
 from dashboard.panel import PAGE_NAMES
-from dashboard.reaching import logged_in_fragment, model_of
+from dashboard.reaching import logged_in_fragment, model_of, rank_of
 from inference_store import replica
 from inference_store.contract.base import parse_float, parse_int
 from inference_store.contract.filters import parse_instant
@@ -53,6 +53,7 @@ def charts(request: HttpRequest, model_id: str) -> HttpResponse:
     panel = chart_panel(model, filterset)
     context = {
         "model": model,
+        "rank": rank_of(request, model),
         "charts": panel,
         "chips": filterset.chips(),
         "all": [chart_of(model, filterset, each.name) for each in panel.shown],

@@ -6,12 +6,12 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from dashboard.code import curl_code, sdk_code
 from dashboard.counting import count_patiently
 from dashboard.panel import PAGE_NAMES, likely_type
-from dashboard.reaching import fragment_or_page, is_fragment, logged_in_fragment, model_of
+from dashboard.reaching import fragment_or_page, is_fragment, logged_in_fragment, model_of, posted
 from dashboard.results import ENTRIES, Asked, query_with, request_of
 from dashboard.similarity import pasted_filter
 from dashboard.suggest import suggest
@@ -82,8 +82,7 @@ def _codes(
     ]
 
 
-@login_required
-@require_POST
+@posted
 def paste_vector(request: HttpRequest, model_id: str) -> HttpResponse:
     """Keep a pasted vector, and on to the page of what is near to it."""
     model = model_of(request, model_id)

@@ -8,14 +8,14 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from dashboard.bounded import in_time
 from dashboard.export_rows import ExportRow, export_rows
 from dashboard.forms import NewExportForm, fitting_formats
 from dashboard.jobs import PAGE_SIZE, asked_ids, page_number, poll_url
 from dashboard.panel import PAGE_NAMES
-from dashboard.reaching import answered, logged_in_fragment, model_of
+from dashboard.reaching import answered, logged_in_fragment, model_of, posted, rank_of
 from dashboard.selection import MOST_TICKED
 from inference_store import blobs
 from inference_store.contract.errors import Refusal
@@ -38,6 +38,7 @@ def exports(request: HttpRequest, model_id: str) -> HttpResponse:
     shown = rows[:PAGE_SIZE]
     context = {
         "model": model,
+        "rank": rank_of(request, model),
         "rows": shown,
         "poll_url": _poll_url(model, shown),
         "page": page,
@@ -114,8 +115,7 @@ def _new_export(
     }
 
 
-@login_required
-@require_POST
+@posted
 def stop_export(request: HttpRequest, model_id: str, export_id: str) -> HttpResponse:
     model, export = _export(request, model_id, export_id)
     try:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from dashboard.details import TYPES
 from inference_store.archive import WRITERS
 from inference_store.contract.enums import DeleteAction, ExportFormat, MetadataType
-from inference_store.contract.errors import Refusal
+from inference_store.contract.errors import Refusal, message_of
 from inference_store.contract.filters import BaseInferenceFilter, DeconstructedInferenceFilter
 from inference_store.contract.jobs import KEPT_FOR_EVER, NewExportTaskRequest, NewRetentionPolicyRequest
 from inference_store.contract.metadata import NewExtendedMetadataRequest
@@ -177,7 +177,7 @@ class MetadataForm(forms.Form):
             for problem in error.errors(include_url=False, include_context=False, include_input=False):
                 # The one rule over two fields is about the value: whether it is one of its type.
                 name = str(problem["loc"][0]) if problem["loc"] else "value"
-                self.add_error(name, problem["msg"].removeprefix("Value error, "))
+                self.add_error(name, message_of(problem))
         return cleaned
 
 

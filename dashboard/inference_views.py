@@ -9,7 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotModif
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from dashboard.cards import version_of
 from dashboard.details import detail_of, excerpt_of, input_of
@@ -17,7 +17,7 @@ from dashboard.fetching import base_url, curl_words, sdk_words
 from dashboard.forms import ConfirmForm, MetadataForm
 from dashboard.overlays import bounds
 from dashboard.pictures import LARGE, SIZES, Picture, crop_picture, large_picture, placeholder, small_picture
-from dashboard.reaching import answered, is_fragment, logged_in_fragment, model_of
+from dashboard.reaching import answered, is_fragment, logged_in_fragment, model_of, posted
 from dashboard.surroundings import beside, neighbours_of, same_input_of, whence
 from inference_store import blobs, replica
 from inference_store.contract.entries import Entry
@@ -212,8 +212,7 @@ def _data(content: bytes, media_type: str) -> HttpResponse:
 
 
 # --- What can be changed ------------------------------------------------------------------------------------
-@login_required
-@require_POST
+@posted
 def put_metadata(request: HttpRequest, model_id: str, inference_id: str) -> HttpResponse:
     """Add a value, or replace the one that the key has."""
     model, found = _inference(request, model_id, inference_id, Role.EDITOR)
@@ -228,8 +227,7 @@ def put_metadata(request: HttpRequest, model_id: str, inference_id: str) -> Http
     return _back(request, model_id, inference_id, "metadata")
 
 
-@login_required
-@require_POST
+@posted
 def delete_metadata(request: HttpRequest, model_id: str, inference_id: str) -> HttpResponse:
     model = model_of(request, model_id, Role.EDITOR)
     key = request.POST.get("key", "")
@@ -242,8 +240,7 @@ def delete_metadata(request: HttpRequest, model_id: str, inference_id: str) -> H
     return _back(request, model_id, inference_id, "metadata")
 
 
-@login_required
-@require_POST
+@posted
 def set_protection(request: HttpRequest, model_id: str, inference_id: str) -> HttpResponse:
     """Protect it from retention, or lift that."""
     model = model_of(request, model_id, Role.ADMIN)
@@ -266,8 +263,7 @@ def _deletion(found: Inference, data: Any = None) -> ConfirmForm:
     )
 
 
-@login_required
-@require_POST
+@posted
 def delete_inference(request: HttpRequest, model_id: str, inference_id: str) -> HttpResponse:
     """Delete it for good, protected or not, and go on to the next of the result."""
     model, found = _inference(request, model_id, inference_id, Role.EDITOR)

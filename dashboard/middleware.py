@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import render
 from django.urls import NoReverseMatch, get_script_prefix, get_urlconf, reverse
 
 from inference_store.api import ROUTE
@@ -85,8 +86,16 @@ def forms_only(
     """Pages and the admin site take what links and forms send; the API says itself what it takes."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        if request.method in PAGE_METHODS or request.path_info.startswith(f"/{ROUTE}"):
+        if request.path_info.startswith(f"/{ROUTE}"):
             return get_response(request)
-        return HttpResponseNotAllowed(PAGE_METHODS)
+        if request.method not in PAGE_METHODS:
+            return HttpResponseNotAllowed(PAGE_METHODS)
+        response = get_response(request)
+        if response.status_code == 405 and request.method == "GET":
+            # By a link, a bookmark, or a login that leads back to where a form was sent.
+            page = render(request, "405.html", status=405)
+            page["Allow"] = response["Allow"]
+            return page
+        return response
 
     return middleware

@@ -34,6 +34,8 @@ PAGE_NAMES = ("view", "columns", "fields", "trail", "charts", "bins", "viewport"
 """Parameters that say how a page shows its inferences, not which."""
 CONDITION = ("metadata_key", "metadata_type", "metadata_operator", "metadata_value")
 """The inputs of a new metadata condition, which become one `metadata` parameter."""
+AS_GIVEN = {"start": "start_given", "end": "end_given"}
+"""The moments as the address has them: the form's own inputs know no fractions of a second."""
 MOST_KEYS = 200
 MOST_SELECTED = 12
 """Sources to choose among; more are suggested as one types."""
@@ -119,7 +121,8 @@ class FilterPanel:
 
 def canonical_query(data: QueryDict, model: RegisteredModel) -> str | None:
     """The query string as it should be: empties dropped, a new condition merged in; None if it is."""
-    pairs = [pair for pair in without_empties(data) if pair[0] not in CONDITION]
+    of_the_form = {*CONDITION, *AS_GIVEN.values()}
+    pairs = [_as_given(data, *pair) for pair in without_empties(data) if pair[0] not in of_the_form]
     if key := data.get("metadata_key"):
         type_ = data.get("metadata_type") or likely_type(model, key, data.get("metadata_value", ""))
         operator = data.get("metadata_operator") or "="
@@ -149,6 +152,12 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _as_given(data: QueryDict, name: str, text: str) -> tuple[str, str]:
+    """A moment that the form shows without its fraction is still the one that the form was made with."""
+    given = data.get(AS_GIVEN.get(name, ""), "")
+    return name, given if given and _local(given) and _local(given) == _local(text) else text
 
 
 def _local(text: str) -> str:
@@ -222,6 +231,7 @@ def filter_panel(model: RegisteredModel, filterset: InferenceFilterSet) -> Filte
     errors = {name: " ".join(map(str, texts)) for name, texts in filterset.errors.items()}
     values: dict[str, Any] = {name: data.get(name, "") for name in filterset.filters}
     values |= {name: _local(values[name]) if name not in errors else "" for name in ("start", "end")}
+    values |= {as_given: data.get(name, "") if values[name] else "" for name, as_given in AS_GIVEN.items()}
     values |= {name: data.get(name, "") for name in SIMILARITY}
     sorts = (BY_DISTANCE, *SORTS) if values["similar_to"] or values["vector"] else SORTS
     actions = sorted(action.value for action in ACTIONS_OF_TASK[TaskType(model.task_type)])

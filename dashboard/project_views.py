@@ -8,13 +8,13 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 from pydantic import ValidationError
 
 from dashboard.access_forms import ROLE_CHOICES, NewMemberForm, NewProjectForm, RenameForm, RoleForm
 from dashboard.jobs import page_number
-from dashboard.reaching import answered, project_of, user_of
-from inference_store.contract.errors import Refusal
+from dashboard.reaching import answered, posted, project_of, user_of
+from inference_store.contract.errors import Refusal, message_of
 from inference_store.contract.inferences import NewProjectRequest
 from inference_store.models import Project, Role
 from inference_store.query.projects import project_rows
@@ -46,7 +46,7 @@ def projects(request: HttpRequest) -> HttpResponse:
 def new_project(request: HttpRequest) -> HttpResponse:
     """A form for one, which is its maker's to administer."""
     if not registration.may_create_projects(user_of(request)):
-        raise PermissionDenied("Only staff create projects here.")
+        raise PermissionDenied("Only staff create projects here; ask an administrator.")
     form = NewProjectForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
         given = {name: text for name, text in form.cleaned_data.items() if text}
@@ -55,7 +55,7 @@ def new_project(request: HttpRequest) -> HttpResponse:
             project = registration.create_project(user=user_of(request), request=asked)
         except ValidationError as error:
             for problem in error.errors(include_url=False, include_context=False, include_input=False):
-                form.add_error(str(problem["loc"][0]), problem["msg"])
+                form.add_error(str(problem["loc"][0]), message_of(problem))
         except Refusal as refusal:
             form.refuse(refusal)
         else:
@@ -88,8 +88,7 @@ def _project(request: HttpRequest, project: Project, **forms: Any) -> HttpRespon
     return render(request, "dashboard/project.html", context | forms, status=400 if forms else 200)
 
 
-@login_required
-@require_POST
+@posted
 def rename_project(request: HttpRequest, project_id: str) -> HttpResponse:
     """Give it another name."""
     project = project_of(request, project_id, Role.ADMIN)
@@ -106,8 +105,7 @@ def rename_project(request: HttpRequest, project_id: str) -> HttpResponse:
     return _project(request, project, rename_form=form)
 
 
-@login_required
-@require_POST
+@posted
 def add_member(request: HttpRequest, project_id: str) -> HttpResponse:
     """Take somebody in."""
     project = project_of(request, project_id, Role.ADMIN)
@@ -124,8 +122,7 @@ def add_member(request: HttpRequest, project_id: str) -> HttpResponse:
     return _project(request, project, member_form=form)
 
 
-@login_required
-@require_POST
+@posted
 def set_role(request: HttpRequest, project_id: str, user_id: int) -> HttpResponse:
     """Give a member another role."""
     project_of(request, project_id, Role.ADMIN)
@@ -142,8 +139,7 @@ def set_role(request: HttpRequest, project_id: str, user_id: int) -> HttpRespons
     return _changed(request, project_id, change)
 
 
-@login_required
-@require_POST
+@posted
 def remove_member(request: HttpRequest, project_id: str, user_id: int) -> HttpResponse:
     """Put somebody out, or oneself."""
     project_of(request, project_id, Role.ADMIN)

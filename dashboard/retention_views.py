@@ -9,12 +9,12 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from dashboard import retention_words
 from dashboard.forms import ConfirmForm, NewPolicyForm
 from dashboard.jobs import PAGE_SIZE, asked_ids, page_number, poll_url
-from dashboard.reaching import answered, logged_in_fragment, model_of
+from dashboard.reaching import answered, logged_in_fragment, model_of, posted
 from dashboard.retention_rows import Listing, TaskRow, is_takeable, listing_of, task_row
 from inference_store.api.retention import csv_rows, download, lines
 from inference_store.contract.errors import Refusal
@@ -105,8 +105,7 @@ def retention_progress(request: HttpRequest, model_id: str) -> HttpResponse:
     return render(request, "dashboard/_retention_progress.html", context)
 
 
-@login_required
-@require_POST
+@posted
 def create_policy(request: HttpRequest, model_id: str) -> HttpResponse:
     model = model_of(request, model_id, Role.ADMIN)
     form = NewPolicyForm(request.POST)
@@ -121,8 +120,7 @@ def create_policy(request: HttpRequest, model_id: str) -> HttpResponse:
     return redirect("dashboard:retention", model.model_id)
 
 
-@login_required
-@require_POST
+@posted
 def delete_policy(request: HttpRequest, model_id: str, policy_id: str) -> HttpResponse:
     model = model_of(request, model_id, Role.ADMIN)
     message = f"Type {model.model_id} to delete the policy."
@@ -138,8 +136,7 @@ def delete_policy(request: HttpRequest, model_id: str, policy_id: str) -> HttpRe
 
 
 # --- Tasks --------------------------------------------------------------------------------------------------
-@login_required
-@require_POST
+@posted
 def create_task(request: HttpRequest, model_id: str) -> HttpResponse:
     """Begin a dry run, or a run of the policy."""
     model = model_of(request, model_id, Role.ADMIN)
@@ -237,8 +234,7 @@ def task_progress(request: HttpRequest, model_id: str, task_id: str) -> HttpResp
     return render(request, "dashboard/_task_progress.html", _task_context(request, model, task))
 
 
-@login_required
-@require_POST
+@posted
 def take_preview(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
     """Delete exactly what a dry run listed, less what was protected since."""
     model, task = _task(request, model_id, task_id, Role.ADMIN)
@@ -250,8 +246,7 @@ def take_preview(request: HttpRequest, model_id: str, task_id: str) -> HttpRespo
     return _begin(request, model, str(task.retention_policy_id), dry_run=False, preview_task_id=str(task.pk))
 
 
-@login_required
-@require_POST
+@posted
 def stop_task(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
     model, task = _task(request, model_id, task_id, Role.ADMIN)
     service.stop_task(task=task)

@@ -8,10 +8,10 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from dashboard.panel import PAGE_NAMES
-from dashboard.reaching import answered, model_of
+from dashboard.reaching import answered, model_of, posted
 from dashboard.results import request_of
 from inference_store.contract.errors import Refusal
 from inference_store.filtersets import PAGE_POSITION, InferenceFilterSet, without_empties
@@ -85,8 +85,7 @@ def open_view(request: HttpRequest, view_id: UUID) -> HttpResponse:
     return redirect(_page(view.registered_model, view.query))
 
 
-@login_required
-@require_POST
+@posted
 def change_view(request: HttpRequest, view_id: UUID, change: str) -> HttpResponse:
     """Rename, share, unshare or delete one's own."""
     user: Any = request.user

@@ -12,7 +12,7 @@ from inference_store.contract.errors import Refusal
 from inference_store.contract.filters import BaseInferenceFilter, TimeWindowFilter, parse_instant
 from inference_store.filtersets import Chip, InferenceFilterSet
 from inference_store.models import RegisteredModel
-from inference_store.query.counts import count_named, count_up_to
+from inference_store.query.counts import count_up_to, those_named
 from inference_store.services import deletion, protection
 
 MOST_AT_ONCE = 100_000
@@ -39,10 +39,14 @@ class Selection:
     def count(self) -> int | None:
         """How many there are now, None where that takes too long or they are too many for a page."""
         if self.filters is None:
-            return count_named(self.model, self.ids)
+            return len(self.there())
         filters = self.filters
         found = in_time(lambda: count_up_to(self.model, filters, MOST_AT_ONCE + 1), COUNT_MS)
         return None if found is None or found > MOST_AT_ONCE else found
+
+    def there(self) -> list[str]:
+        """Those ticked that nobody has deleted meanwhile."""
+        return those_named(self.model, self.ids)
 
     def delete(self, expected: int) -> int:
         if self.filters is None:

@@ -3,16 +3,14 @@
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_POST
 
 from dashboard.export_views import new_export_of
 from dashboard.forms import ConfirmForm
 from dashboard.panel import PAGE_NAMES
-from dashboard.reaching import model_of
+from dashboard.reaching import model_of, posted
 from dashboard.selection import MOST_AT_ONCE, Selection, selection_of
 from inference_store.contract.errors import Refusal
 from inference_store.filtersets import InferenceFilterSet
@@ -25,8 +23,7 @@ TOO_MANY = (
 )
 
 
-@login_required
-@require_POST
+@posted
 def selection(request: HttpRequest, model_id: str) -> HttpResponse:
     """Do with what was selected what the button says; deleting asks once more."""
     action = request.POST.get("action", "")
@@ -68,8 +65,7 @@ def _export(request: HttpRequest, selected: Selection) -> HttpResponse:
     return redirect(f"{path}?{query}" if query else path)
 
 
-@login_required
-@require_POST
+@posted
 def delete_selection(request: HttpRequest, model_id: str) -> HttpResponse:
     """Delete what was selected, if its number was typed and still is the number."""
     model = model_of(request, model_id, Role.EDITOR)
@@ -96,10 +92,13 @@ def _confirm(
     form: ConfirmForm | None = None,
     status: int = 200,
 ) -> HttpResponse:
+    there = selected.there() if selected.ids else []
     context: dict[str, Any] = {
         "model": selected.model,
         "selection": selected,
         "count": count,
+        "there": there,
+        "gone_count": len(selected.ids) - len(there),
         "form": form or _form(count),
         "back": _page(selected.model, selected.query),
     }

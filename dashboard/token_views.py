@@ -8,10 +8,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from dashboard.access_forms import NewTokenForm
-from dashboard.reaching import answered, user_of
+from dashboard.reaching import answered, posted, user_of
 from inference_store.contract.errors import Refusal
 from inference_store.models import Token
 from inference_store.services import tokens as service
@@ -59,8 +59,7 @@ def new_token(request: HttpRequest) -> HttpResponse:
     return render(request, "dashboard/new_token.html", {"form": form}, status=status)
 
 
-@login_required
-@require_POST
+@posted
 def revoke_token(request: HttpRequest, token_id: int) -> HttpResponse:
     """What uses it is refused from now on."""
     try:

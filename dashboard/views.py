@@ -13,7 +13,7 @@ from dashboard.jobs import page_number
 from dashboard.maps import map_panel
 from dashboard.overview import overview
 from dashboard.panel import PAGE_NAMES, canonical_query
-from dashboard.reaching import is_fragment, model_of
+from dashboard.reaching import fragment_or_page, is_fragment, model_of, rank_of
 from dashboard.results import results_of
 from dashboard.saved_views import LISTED, views_of
 from inference_store import replica
@@ -38,7 +38,7 @@ def models(request: HttpRequest) -> HttpResponse:
     return render(request, "dashboard/models.html", context)
 
 
-@login_required
+@fragment_or_page
 @require_safe
 @replica.reads
 def inferences(request: HttpRequest, model_id: str) -> HttpResponse:
@@ -54,7 +54,7 @@ def inferences(request: HttpRequest, model_id: str) -> HttpResponse:
         "results": results,
         "panel": results.panel,
         "chips": results.chips,
-        "rank": role.rank if (role := model.project.role_of(request.user)) else 0,
+        "rank": rank_of(request, model),
         "saved_views": views_of(request, model)[:LISTED],
     }
     if not results.panel.errors and results.found.length:

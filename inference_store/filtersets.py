@@ -20,7 +20,7 @@ from inference_store.contract.enums import (
     PaginationGranularInferenceSortField,
     PaginationSortField,
 )
-from inference_store.contract.errors import Refusal
+from inference_store.contract.errors import Refusal, message_of
 from inference_store.contract.filters import LARGEST_LIMIT, NewGetInferencesRequest, parse_instant
 from inference_store.models import Inference
 
@@ -331,7 +331,7 @@ class InferenceFilterSet(django_filters.FilterSet):  # type: ignore[misc]
 
     def _addressed(self, problem: Mapping[str, Any]) -> tuple[str, str]:
         """The parameter that a contract's error is about, and what it says."""
-        location, message = problem["loc"], problem["msg"].removeprefix("Value error, ")
+        location, message = problem["loc"], message_of(problem)
         found = (each for each in self.filters.items() if location[: len(each[1].place)] == each[1].place)
         name, filter_ = next(found, (None, None))
         if name is None or filter_ is None:

@@ -21,8 +21,7 @@ from rest_framework.response import Response
 
 from inference_store import blobs
 from inference_store.api import ROUTE
-from inference_store.contract.base import NO_NUL
-from inference_store.contract.errors import ErrorBody, Refusal
+from inference_store.contract.errors import ErrorBody, Refusal, message_of
 from inference_store.services.access import REALM
 
 log = logging.getLogger(__name__)
@@ -36,7 +35,6 @@ NOTHING_HERE = "There is nothing at this address: see /api/inference-store/v1/do
 TRY_AGAIN = "The database can't be reached just now: try again in a moment."
 BLOBS_AWAY = "The blob store can't be reached just now: try again in a moment."
 OUR_FAULT = Refusal(500, "internal", "That failed through no fault of yours: it has been logged.")
-MESSAGES = {"extra_forbidden": "unknown field", "missing": "is required"}
 
 
 # --- What the contract refuses ------------------------------------------------------------------------------
@@ -44,17 +42,11 @@ def field_name(location: Iterable[Any]) -> str:
     return ".".join(str(part) for part in location)[:LONGEST_FIELD]
 
 
-def field_message(error: Mapping[str, Any]) -> str:
-    if error["type"] == "string_pattern_mismatch" and NO_NUL in error["msg"]:
-        return "holds a NUL character: remove it"
-    return MESSAGES.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")
-
-
 def refused_fields(error: ValidationError, prefix: tuple[Any, ...] = ()) -> dict[str, str]:
     """What is wrong, by the path of the field; what is wrong with the whole body stands under "body"."""
     fields: dict[str, str] = {}
     for each in error.errors(include_url=False, include_context=False, include_input=False)[:MOST_FIELDS]:
-        fields.setdefault(field_name((*prefix, *each["loc"])) or "body", field_message(each))
+        fields.setdefault(field_name((*prefix, *each["loc"])) or "body", message_of(each))
     return fields
 
 

@@ -19,6 +19,7 @@ LONGEST_NAME = 512
 FLOAT32_MAX = 3.4028234663852886e38
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 NO_NUL = r"^[^\x00]*$"
+IN_AN_ADDRESS = r"^[^\x00-\x1f\x7f/]+$"
 
 
 class RequestModel(BaseModel):
@@ -49,7 +50,7 @@ Name = Annotated[str, StringConstraints(pattern=NO_NUL, max_length=LONGEST_NAME)
 Key = Annotated[str, StringConstraints(pattern=NO_NUL, min_length=1, max_length=LONGEST_NAME)]
 Identifier = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f/]+$"),
+    StringConstraints(min_length=1, max_length=255, pattern=IN_AN_ADDRESS),
     AfterValidator(_identifier),
 ]
 Finite = Annotated[float, Field(allow_inf_nan=False)]

@@ -1,6 +1,23 @@
 """The one shape of an error on the wire, and the exception that becomes it."""
 
-from inference_store.contract.base import ResponseModel
+from collections.abc import Mapping
+from typing import Any
+
+from inference_store.contract.base import IN_AN_ADDRESS, NO_NUL, ResponseModel
+
+MESSAGES = {"extra_forbidden": "unknown field", "missing": "is required"}
+PATTERNS = {
+    NO_NUL: "holds a NUL character: remove it",
+    IN_AN_ADDRESS: "may hold no slash and no control character: it stands in addresses",
+}
+
+
+def message_of(problem: Mapping[str, Any]) -> str:
+    """What pydantic found wrong, in words for whoever sent it."""
+    if problem["type"] == "string_pattern_mismatch":
+        found = (words for pattern, words in PATTERNS.items() if f"'{pattern}'" in problem["msg"])
+        return next(found, str(problem["msg"]))
+    return MESSAGES.get(problem["type"]) or str(problem["msg"]).removeprefix("Value error, ")
 
 
 class ErrorBody(ResponseModel):

@@ -16,6 +16,8 @@ from inference_store.query.segments import number_of
 from inference_store.query.uses import note_filters
 
 ORDERING = (">", ">=", "<", "<=")
+LARGEST = 1e307
+"""A bound and a width beyond that have no sum."""
 KEPT_RANGE = """
     select (select coalesce(sum(c.count), 0) from inference_store_cataloguecount c
              where c.catalogue_id = k.id and c.bucket {beyond} k.bucket)
@@ -28,7 +30,8 @@ KEPT_RANGE = """
                and search_bucket(r.{column}, k.low, k.high) = k.bucket)
       from (select *, search_bucket(bound, low, high) as bucket, (high - low) / {buckets} * 1.001 as width
               from inference_store_catalogue, (select %s::float8 as bound) asked
-             where registered_model_id = %s and "column" = %s and state = 'exact' and low is not null) k
+             where registered_model_id = %s and "column" = %s and state = 'exact'
+               and low > -{largest} and high < {largest}) k
 """
 """The buckets that a bound leaves whole, and the rows of its own: one statement, so that both speak of one
 moment. What is said twice of its own bucket is said for the index, by bounds that lie a little around it."""
@@ -68,9 +71,11 @@ def count_up_to(
     return found.order_by()[:most].count()
 
 
-def count_named(model: RegisteredModel, inference_ids: list[str]) -> int:
-    """How many of these there are."""
-    return Inference.objects.filter(registered_model=model, inference_id__in=inference_ids).count()
+def those_named(model: RegisteredModel, inference_ids: list[str]) -> list[str]:
+    """Those of these ids that there are, in this order."""
+    found = Inference.objects.filter(registered_model=model, inference_id__in=inference_ids)
+    there = set(found.values_list("inference_id", flat=True))
+    return [each for each in inference_ids if each in there]
 
 
 def _by_entries(model: RegisteredModel, wanted: Condition) -> int:
@@ -103,9 +108,13 @@ def _kept_range(model: RegisteredModel, wanted: MetadataFilter, column: str) -> 
     if operator not in ORDERING:
         return None
     try:
-        bound = double_of(float(wanted.operands[0]))
+        bound = double_of(wanted.operands[0])  # type: ignore[arg-type]  # strings are told before
     except Unfit:
         return None
-    statement = KEPT_RANGE.format(column=column, operator=operator, beyond=operator[0], buckets=BUCKETS)
+    if abs(bound) >= LARGEST:
+        return None
+    statement = KEPT_RANGE.format(
+        column=column, operator=operator, beyond=operator[0], buckets=BUCKETS, largest=LARGEST
+    )
     rows = statements.rows(statement, [bound, model.pk, column])
     return int(rows[0][0]) if rows else None

@@ -121,15 +121,17 @@ def _take_back() -> None:
 
 def _hand_out(model: RegisteredModel) -> None:
     wanted = SearchSlot.objects.filter(registered_model=model, state=State.WANTED, uses__gte=FEWEST_USES)
+    full: list[tuple[str, ...]] = []
     for slot in wanted.order_by("-uses", "pk"):
-        if not _is_worth_it(slot) or _give(slot):
+        if slot.columns in full or not _is_worth_it(slot) or _give(slot):
             continue
+        # One column a turn; a less used key of the other kind may still have a free one.
+        full.append(slot.columns)
         unused = SearchSlot.objects.filter(
             registered_model=model, state=State.READY, slot__in=slot.columns
         ).filter(last_used_at__lt=hence(-UNUSED_SECONDS))
         if oldest := unused.order_by("last_used_at").first():
             SearchSlot.objects.filter(pk=oldest.pk).update(state=State.LEAVING, changed_at=Now())
-        break
 
 
 def _is_worth_it(slot: SearchSlot) -> bool:

@@ -2,6 +2,7 @@
 
 import math
 import random
+from itertools import takewhile
 from typing import TypeAlias
 
 import numpy as np
@@ -19,7 +20,7 @@ DRAWN = 0.25
 SPARE = 1.25
 LEAST_LISTS = 4
 """Where the sample needs one or two lists, chance decides whether the next query needs three."""
-WANTED_RECALL = 0.995
+WANTED_RECALL, RECALL_OF_EACH = 0.995, 0.95
 Probes: TypeAlias = tuple[int, int, float | None, float | None]
 """As `VectorIndex.probes` has them."""
 
@@ -37,29 +38,36 @@ def measured(index: VectorIndex, model: RegisteredModel) -> tuple[list[Probes], 
     probes, found, recall = 1, [], 0.0
     for depth in depths:
         while True:
-            recalls = _recalls(index, model, queries, exact, depth, probes)
+            shares = _recalls(index, model, queries, exact, depth, probes)
             if depth == depths[0]:
-                recall = _recalls(index, model, queries, exact, depth, probes, nearest=50)
-            if recalls >= WANTED_RECALL or probes >= index.lists:
+                recall = _mean(_recalls(index, model, queries, exact, depth, probes, nearest=50))
+            if _mean(shares) >= WANTED_RECALL or probes >= index.lists:
                 break
             probes = min(index.lists, math.ceil(probes * 1.4))
-        if recalls < WANTED_RECALL:
+        if _mean(shares) < WANTED_RECALL:
             break
-        far = _far(index, queries, [distances[: _relied_on(depth)][-1] for distances in exact])
+        far = _far(index, queries, [distances[: _relied_on(depth)][-1] for distances in exact], shares)
         enough = max(LEAST_LISTS, math.ceil(probes * SPARE))
         found.append((depth, min(index.lists, enough), *far))
     return found, recall
 
 
 def _far(
-    index: VectorIndex, queries: list[list[float]], distances: list[float]
+    index: VectorIndex, queries: list[list[float]], distances: list[float], shares: list[float]
 ) -> tuple[float | None, float | None]:
-    """Farther than those distances by as much as the farthest is from the one in the middle; the farthest."""
+    """From how far on these lists tell nothing of neighbours; and up to where they tell enough.
+
+    Enough: as far as all queries found theirs, but for the farthest of these, which may be luck. Nothing:
+    beyond that by as much as it is from the one in the middle.
+    """
     metric = EmbeddingDistanceMetric(index.metric)
     scaled = [distance / scale(metric, query) for query, distance in zip(queries, distances, strict=True)]
-    farthest = max(scaled)
-    reach = float(2 * farthest - np.median(scaled))
-    return (reach, farthest) if math.isfinite(reach) else (None, None)
+    ascending = sorted(zip(scaled, shares, strict=True))
+    good = [far for far, _ in takewhile(lambda each: each[1] >= RECALL_OF_EACH, ascending)]
+    if not good or not math.isfinite(good[-1]):
+        return (None, None) if good else (ascending[0][0], None)
+    farthest = good[-2] if len(good) > 2 else good[-1]
+    return float(2 * farthest - np.median(good)), farthest
 
 
 def _relied_on(depth: int) -> int:
@@ -109,8 +117,8 @@ def _recalls(
     depth: int,
     probes: int,
     nearest: int | None = None,
-) -> float:
-    """The mean share of the nearest that reading so many lists finds; equally near ones are as good."""
+) -> list[float]:
+    """The share of each query's nearest that reading so many lists finds; equally near ones are as good."""
     nearest = nearest or _relied_on(depth)
     shares = []
     for query, distances in zip(queries, exact, strict=True):
@@ -118,4 +126,8 @@ def _recalls(
         found = _found(index, model, query, depth, probes)
         limit = wanted[-1] + 1e-6 * max(1.0, abs(wanted[-1]))
         shares.append(min(1.0, sum(each <= limit for each in found) / len(wanted)))
+    return shares
+
+
+def _mean(shares: list[float]) -> float:
     return sum(shares) / len(shares)

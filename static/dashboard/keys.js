@@ -37,7 +37,12 @@
       const item = document.querySelector("[data-item].is-current") ?? document.activeElement?.closest("[data-item]");
       item?.querySelector('input[name="id"]')?.click();
     },
-    u: () => document.querySelector("[data-up]")?.click(),
+    u: () => {
+      const up = document.querySelector("[data-up]");
+      // By the way one came: then the list is as it was, and where.
+      if (up && history.length > 1 && document.referrer === up.href) history.back();
+      else up?.click();
+    },
   };
 
   document.addEventListener("keydown", (event) => {

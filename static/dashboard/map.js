@@ -100,6 +100,12 @@
         if (map.getZoom() >= ZOOMS.maxZoom) location.assign(row.querySelector("a").href);
         else map.setView([latitude, longitude + shift], Math.max(map.getBoundsZoom(box), map.getZoom() + 1));
       });
+      mark.on("add", () => mark.getElement().addEventListener("keydown", (event) => {
+        if (event.key !== "Enter" && event.key !== " ") return;
+        event.preventDefault();
+        map.getContainer().focus({ preventScroll: true });
+        mark.fire("click");
+      }));
       return named(mark, `${row.querySelector("th").textContent}: ${count.toLocaleString("en")} inferences; look closer`);
     };
 

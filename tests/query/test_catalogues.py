@@ -1,6 +1,8 @@
 """Catalogues say, right after every write, exactly what a count would; and counts that use them agree."""
 
+import operator as op
 import random
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -16,6 +18,7 @@ from inference_store.contract.filters import BaseInferenceFilter, NewGetInferenc
 from inference_store.contract.metadata import NewGetMetadataStatisticsRequest
 from inference_store.models import Catalogue, CatalogueCount, Entry, Inference, SearchSlot
 from inference_store.models.inference import NUMBER_SLOTS, STRING_SLOTS
+from inference_store.models.search_slot import Unfit, double_of
 from inference_store.query import facets, pages, volumes
 from inference_store.query.counts import count_matching
 from inference_store.query.matching import matching
@@ -26,6 +29,8 @@ from tests.services.test_slots import KEYS, write
 from tests.workers import database
 
 COLUMNS = ["created_at", "data_source", "label", *NUMBER_SLOTS, *STRING_SLOTS]
+LARGEST = sys.float_info.max
+COMPARE = {">": op.gt, ">=": op.ge, "<": op.lt, "<=": op.le, "=": op.eq}
 SPREAD = [-1e308, -7.5, -1, 0, 5e-324, 1e-300, 0.1, 1, 2, 2.5, 3, 7, 100, 1e10, 1.7e308]
 
 
@@ -186,7 +191,11 @@ def test_what_a_writer_stored_before_is_counted_once(monkeypatch):
 # --- Counts -------------------------------------------------------------------------------------------------
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    "spread", [SPREAD, SPREAD[1:-2], [-0.0, 5e-324, 1e-323], [1e16, 1e16 + 2, 1e16 + 4], [3, 3]]
+    "spread",
+    [
+        *(SPREAD, SPREAD[1:-2], [-0.0, 5e-324, 1e-323], [1e16, 1e16 + 2, 1e16 + 4], [3, 3]),
+        *([-LARGEST, 0, 7, 1_000], [-5, 0, LARGEST], [-LARGEST, LARGEST]),
+    ],
 )
 def test_counts_by_bucket_agree(spread):
     rng = random.Random(1)
@@ -197,18 +206,35 @@ def test_counts_by_bucket_agree(spread):
     # What comes later may lie beyond the buckets.
     later = [rng.choice(SPREAD) for _ in range(30)]
     store(model, *(make_request(model, metadata=[("f", "float", repr(float(each)))]) for each in later))
-    compare = {
-        ">": lambda one, other: one > other,
-        ">=": lambda one, other: one >= other,
-        "<": lambda one, other: one < other,
-        "<=": lambda one, other: one <= other,
-        "=": lambda one, other: one == other,
-    }
-    bounds = [*SPREAD, *(rng.uniform(-10, 10) for _ in range(20)), 1e16 + 2, -1.7e308]
+    bounds = [*SPREAD, *(rng.uniform(-10, 10) for _ in range(20)), 1e16 + 2, -1.7e308, -LARGEST, LARGEST]
     for bound in bounds:
-        for operator, holds in compare.items():
+        for operator, holds in COMPARE.items():
             found = count_matching(model, asking("float", "f", operator, repr(float(bound))))
             assert found == sum(holds(each, bound) for each in [*values, *later]), (operator, bound)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("first", [2**53 - 2, 10**18, 1_700_000_000_000_013_000])
+def test_counts_of_integers_whose_bounds_are_no_doubles(first):
+    """Two of them are one double, but not one number."""
+    model = make_model()
+    step = 1 if first < 2**53 else 1_000
+    # So far apart that there are buckets.
+    values = [0, *(each for each in range(first, first + 40 * step, step) if double_of_or_none(each))]
+    store(model, *(make_request(model, metadata=[("k", "int", str(each))]) for each in values))
+    with_catalogues(model, ("int", "k"))
+    assert SearchSlot.objects.get().state == "ready"
+    for bound in range(first - 3, first + 6):
+        for operator, holds in COMPARE.items():
+            found = count_matching(model, asking("int", "k", operator, bound))
+            assert found == sum(holds(each, bound) for each in values), (operator, bound)
+
+
+def double_of_or_none(number):
+    try:
+        return double_of(number)
+    except Unfit:
+        return None
 
 
 @pytest.mark.django_db

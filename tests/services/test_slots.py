@@ -357,6 +357,21 @@ def test_there_are_so_many_slots_and_the_most_used_keys_have_them():
 
 
 @pytest.mark.django_db
+def test_a_string_has_a_slot_though_more_used_numbers_wait():
+    model = make_model()
+    keys = [f"k{number}" for number in range(len(NUMBER_SLOTS) + 2)]
+    store(
+        model,
+        make_request(model, metadata=[*((key, "int", "1") for key in keys), ("name", "string", "x")]),
+    )
+    for key in keys:
+        use(model, "int", key, times=slot_assignment.FEWEST_USES + 1)
+    use(model, "string", "name")
+    assert slot_assignment.assign_slots() == len(NUMBER_SLOTS) + 1
+    assert ("string", "name") in SearchSlot.objects.searched(model)
+
+
+@pytest.mark.django_db
 def test_an_unused_slot_goes_to_another_key_but_not_at_once():
     model = make_model()
     keys = [f"k{number}" for number in range(len(NUMBER_SLOTS))]
