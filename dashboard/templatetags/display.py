@@ -104,6 +104,6 @@ def up_address(context: template.Context) -> str:
     """The page of the model that an address of something of a model's names; empty for others."""
     request = context.get("request")
     parts = request.path.split("/") if request else []
-    if len(parts) < 5 or parts[1] != "models" or not parts[2]:
+    if len(parts) < 4 or parts[1] != "models" or not parts[2] or not parts[3]:
         return ""
     return reverse("dashboard:inferences", args=[parts[2]])

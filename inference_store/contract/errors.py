@@ -14,10 +14,11 @@ PATTERNS = {
 
 def message_of(problem: Mapping[str, Any]) -> str:
     """What pydantic found wrong, in words for whoever sent it."""
-    if problem["type"] == "string_pattern_mismatch":
+    kind = problem.get("type")
+    if kind == "string_pattern_mismatch":
         found = (words for pattern, words in PATTERNS.items() if f"'{pattern}'" in problem["msg"])
         return next(found, str(problem["msg"]))
-    return MESSAGES.get(problem["type"]) or str(problem["msg"]).removeprefix("Value error, ")
+    return MESSAGES.get(kind or "") or str(problem["msg"]).removeprefix("Value error, ")
 
 
 class ErrorBody(ResponseModel):

@@ -118,6 +118,16 @@ def test_a_cell_looks_closer_and_the_url_says_where(look, complaints):
     assert complaints == []
 
 
+@pytest.mark.parametrize("key", ["Enter", "Space"])
+def test_a_cell_looks_closer_by_keyboard(look, complaints, key):
+    page = look()
+    before = page.url
+    page.locator(".map-cell").first.focus()
+    page.keyboard.press(key)
+    page.wait_for_url(lambda url: "viewport=" in url and url != before)
+    assert complaints == []
+
+
 def test_a_place_opens_a_card_by_keyboard(look, complaints):
     page = look("&viewport=53.5,9.9,13&data_source=harbour")
     mark = page.locator(".map-point")

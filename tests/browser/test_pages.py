@@ -84,6 +84,20 @@ def test_a_wrong_filter_shows_the_field(open_page):
     expect(page.locator("[data-item]")).to_have_count(0)
 
 
+def test_u_leads_to_the_list_as_it_was(open_page):
+    page = open_page()
+    page.goto("/models/detector/?label=kestrel")
+    for _ in range(20):
+        page.keyboard.press("j")
+    where = page.evaluate("scrollY")
+    assert where > 0
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/inferences/**")
+    page.keyboard.press("u")
+    page.wait_for_url("**/?label=kestrel")
+    page.wait_for_function(f"scrollY === {where}")
+
+
 def test_keys(open_page, complaints):
     page = open_page()
     page.goto("/models/detector/")

@@ -30,6 +30,27 @@ def some(model, count, start=0):
         )
 
 
+END = "2026-01-01T12:00:00.999999Z"
+
+
+def test_the_form_keeps_the_fraction_that_it_does_not_show(page, detector):
+    store_seen(detector, "i", created_at=LONG_AGO + timedelta(seconds=0.5))
+    assert ids(page(URL, {"end": END})) == ["i"]
+    form = page(URL, {"end": END}).content.decode().partition('id="filter"')[2].partition("</form>")[0]
+    shown = re.findall(r'name="((?:end|start)\w*)" value="([^"]*)"', form)
+    assert dict(shown) == {"start": "", "end_given": END, "end": "2026-01-01T12:00:00"}
+    sent = page(URL, {**dict(shown), "direction": "asc"})
+    assert sent.status_code == 302
+    assert ids(page(sent["Location"])) == ["i"]
+    assert "given" not in sent["Location"]
+
+
+@pytest.mark.parametrize("end", ["2026-01-01T12:00:01", "2026-01-01T11:59", "", "soon"])
+def test_a_time_that_was_changed_is_the_new_one(end, page, detector):
+    sent = page(URL, {"end": end, "end_given": END})
+    assert sent["Location"] == URL + (f"?end={end.replace(':', '%3A')}" if end else "")
+
+
 def test_newest_first_with_their_count(page, detector):
     some(detector, 3)
     response = page(URL)

@@ -99,6 +99,14 @@ def test_ticked_ones_are_deleted_when_their_number_is_typed(as_, six, django_cap
     assert "Deleted 2 inferences for good." in said(client)
 
 
+def test_who_is_gone_meanwhile_is_not_named(as_, six):
+    browser = as_("admin")
+    browser.post(f"{SELECTION}/delete", {"id": ["i-1"], "typed": "1"})
+    text = browser.post(SELECTION, {"action": "delete", "id": ["i-1", "i-2"]}).content.decode()
+    assert '<span class="mono">i-2</span>. 1 more is gone already.' in text
+    assert '<span class="mono">i-1</span>' not in text
+
+
 def test_all_that_match_are_deleted_and_nothing_that_came_meanwhile(as_, six, detector):
     client = as_("editor")
     form = fields(client.post(SELECTION, {"action": "delete", "scope": "all", "query": "label=owl"}))
