@@ -162,3 +162,13 @@ def test_twenty_records_cost_the_queries_of_two(admin, detector):
             assert admin.get("/models/detector/audit/").status_code == 200
         costs.append(len(queries))
     assert costs[0] == costs[1]
+
+
+@pytest.mark.parametrize("path", ["", "exports/", "retention/", "charts/", "audit/"])
+def test_every_page_of_a_model_leads_its_admins_to_the_audit(path, client, detector):
+    admin = make_user("grace")
+    Membership.objects.create(user=admin, project=detector.project, role=Role.ADMIN)
+    client.force_login(admin)
+    text = client.get(f"/models/detector/{path}").content.decode()
+    assert 'href="/models/detector/audit/"' in text
+    assert f'href="/projects/{detector.project_id}/"' in text
