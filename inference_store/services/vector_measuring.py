@@ -1,8 +1,8 @@
 """How many lists of a vector index have to be read, measured after it was built."""
 
+import itertools
 import math
 import random
-from itertools import takewhile
 from typing import TypeAlias
 
 import numpy as np
@@ -21,6 +21,7 @@ SPARE = 1.25
 LEAST_LISTS = 4
 """Where the sample needs one or two lists, chance decides whether the next query needs three."""
 WANTED_RECALL, RECALL_OF_EACH = 0.995, 0.95
+BEYOND = 2
 Probes: TypeAlias = tuple[int, int, float | None, float | None]
 """As `VectorIndex.probes` has them."""
 
@@ -57,17 +58,22 @@ def _far(
 ) -> tuple[float | None, float | None]:
     """From how far on these lists tell nothing of neighbours; and up to where they tell enough.
 
-    Enough: as far as all queries found theirs, but for the farthest of these, which may be luck. Nothing:
-    beyond that by as much as it is from the one in the middle.
+    Enough: as far as the farthest query that found its own, but for one, which may be luck. Nothing: beyond
+    that by twice as much as it is from the one in the middle.
     """
     metric = EmbeddingDistanceMetric(index.metric)
     scaled = [distance / scale(metric, query) for query, distance in zip(queries, distances, strict=True)]
     ascending = sorted(zip(scaled, shares, strict=True))
-    good = [far for far, _ in takewhile(lambda each: each[1] >= RECALL_OF_EACH, ascending)]
-    if not good or not math.isfinite(good[-1]):
-        return (None, None) if good else (ascending[0][0], None)
-    farthest = good[-2] if len(good) > 2 else good[-1]
-    return float(2 * farthest - np.median(good)), farthest
+    telling = _found_theirs(_found_theirs(ascending)[:-1]) or ascending[:1]
+    farthest, middle = telling[-1][0], float(np.median([far for far, _ in telling]))
+    reach = farthest + BEYOND * (farthest - middle)
+    return (reach, farthest) if math.isfinite(reach) else (None, None)
+
+
+def _found_theirs(ascending: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Without those that are farthest and found less than they should."""
+    missed = itertools.takewhile(lambda each: each[1] < RECALL_OF_EACH, reversed(ascending))
+    return ascending[: len(ascending) - sum(1 for _ in missed)]
 
 
 def _relied_on(depth: int) -> int:

@@ -63,17 +63,26 @@ def far(distances, shares, metric="cosine"):
 
 def test_the_farthest_query_of_a_sample_may_be_luck():
     distances = [0.1, 0.7, 0.12, 0.11, 0.13]
-    assert far(distances, [1.0] * 5) == pytest.approx((2 * 0.13 - 0.12, 0.13))
+    assert far(distances, [1.0] * 5) == pytest.approx((0.16, 0.13))
 
 
-def test_who_missed_neighbours_tells_nothing_of_those_farther_away():
+def test_who_missed_neighbours_tells_nothing_of_those_as_far_away():
     distances = [0.1, 0.7, 0.12, 0.3, 0.11, 0.13]
-    assert far(distances, [1, 1, 1, 0.9, 1, 1]) == pytest.approx((2 * 0.12 - 0.115, 0.12))
-    assert far([0.1, 0.2], [0.5, 1.0]) == (0.1, None)
+    assert far(distances, [1, 1, 1, 0.9, 1, 1]) == pytest.approx((0.16, 0.13))
+    assert far(distances, [1, 0.9, 1, 0.9, 1, 1]) == pytest.approx((0.14, 0.12))
+
+
+def test_nor_does_one_that_is_nearer_than_others_who_found_theirs():
+    assert far([0.1, 0.2, 0.3], [0.5, 1, 1]) == pytest.approx((0.3, 0.2))
+
+
+def test_where_nobody_found_theirs_all_lists_are_read():
+    assert far([0.2, 0.1], [0.5, 0.5]) == (0.1, 0.1)
 
 
 def test_distances_beyond_all_numbers_are_no_measure():
-    assert far([1.0, float("inf")], [1.0, 1.0]) == (None, None)
+    assert far([1.0, float("inf")], [1.0, 1.0]) == (1.0, 1.0)
+    assert far([float("inf")] * 2, [1.0, 1.0]) == (None, None)
 
 
 @pytest.mark.parametrize(
