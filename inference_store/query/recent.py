@@ -26,8 +26,9 @@ class Recent(Generic[Key, Value]):
 
     def get(self, key: Key, read: Callable[[], Value]) -> Value:
         with self._lock:
-            if key in self._known:
-                return self._known[key]
+            known = self._known.get(key)  # in one step: it may be over between two
+        if known is not None:
+            return known
         value = read()
         with self._lock:
             self._known[key] = value
