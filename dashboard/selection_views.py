@@ -48,13 +48,32 @@ def _act(request: HttpRequest, selected: Selection, action: str) -> HttpResponse
         messages.error(request, "None of these is there any more.")
     elif action == "delete":
         return _confirm(request, selected, count)
+    elif action == "unprotect" and selected.filters is not None:
+        return _unprotect_all(request, selected, count)
     elif action in ("protect", "unprotect"):
-        changed = selected.protect(action == "protect")
-        done = "Protected" if action == "protect" else "Lifted the protection of"
-        messages.success(request, f"{done} {_words(changed)}; {_words(count - changed)} had it so already.")
+        _protect(request, selected, count, action == "protect")
     else:
         messages.error(request, "Choose what to do: export, protect or delete.")
     return redirect(back)
+
+
+def _protect(request: HttpRequest, selected: Selection, count: int, is_protected: bool) -> None:
+    changed = selected.protect(is_protected)
+    done = "Protected" if is_protected else "Lifted the protection of"
+    already = f"; {_words(count - changed)} had it so already" if changed < count else ""
+    messages.success(request, f"{done} {_words(changed)}{already}.")
+
+
+def _unprotect_all(request: HttpRequest, selected: Selection, count: int) -> HttpResponse:
+    """Ask once more: retention may delete from then on what nobody has looked at one by one."""
+    form = _form(count, "unprotect", request.POST if "typed" in request.POST else None)
+    if form.is_valid():
+        _protect(request, selected, count, False)
+        return redirect(_page(selected.model, selected.query))
+    context = _asked_of(selected, count, form)
+    return render(
+        request, "dashboard/unprotect_selection.html", context, status=400 if form.is_bound else 200
+    )
 
 
 def _export(request: HttpRequest, selected: Selection) -> HttpResponse:
@@ -74,7 +93,7 @@ def delete_selection(request: HttpRequest, model_id: str) -> HttpResponse:
         count = None if selected.is_empty else selected.count()
         if count is None:
             raise Refusal.invalid("typed", TOO_MANY)
-        form = _form(count, request.POST)
+        form = _form(count, "delete", request.POST)
         if not form.is_valid():
             return _confirm(request, selected, count, form, status=400)
         deleted = selected.delete(expected=count)
@@ -93,20 +112,23 @@ def _confirm(
     status: int = 200,
 ) -> HttpResponse:
     there = selected.there() if selected.ids else []
-    context: dict[str, Any] = {
-        "model": selected.model,
-        "selection": selected,
-        "count": count,
-        "there": there,
-        "gone_count": len(selected.ids) - len(there),
-        "form": form or _form(count),
-        "back": _page(selected.model, selected.query),
-    }
+    context = _asked_of(selected, count, form or _form(count, "delete"))
+    context |= {"there": there, "gone_count": len(selected.ids) - len(there)}
     return render(request, "dashboard/delete_selection.html", context, status=status)
 
 
-def _form(count: int, data: Any = None) -> ConfirmForm:
-    typed = f"Type {count} to delete exactly these."
+def _asked_of(selected: Selection, count: int, form: ConfirmForm) -> dict[str, Any]:
+    return {
+        "model": selected.model,
+        "selection": selected,
+        "count": count,
+        "form": form,
+        "back": _page(selected.model, selected.query),
+    }
+
+
+def _form(count: int, verb: str, data: Any = None) -> ConfirmForm:
+    typed = f"Type {count} to {verb} exactly these."
     if data is not None:
         data = data.copy()
         data["typed"] = data.get("typed", "").strip().replace(",", "")

@@ -169,8 +169,28 @@ def test_protection_is_set_and_lifted(as_, six):
     client.post(SELECTION, {"action": "protect", "scope": "all", "query": "label=owl&view=table"})
     assert protected() == ["i-1", "i-2", "i-3", "i-5"]
     assert "Protected 2 inferences; 1 inference had it so already" in said(client)
-    client.post(SELECTION, {"action": "unprotect", "scope": "all", "query": ""})
-    assert protected() == []
+    client.post(SELECTION, {"action": "unprotect", "id": ["i-1", "i-2"]})
+    assert protected() == ["i-3", "i-5"]
+    assert "Lifted the protection of 2 inferences." in said(client)
+
+
+def test_the_protection_of_all_is_lifted_when_their_number_is_typed(as_, six, detector):
+    client = as_("admin")
+    client.post(SELECTION, {"action": "protect", "scope": "all", "query": ""})
+    asked = {"action": "unprotect", "scope": "all", "query": "label=owl"}
+    response = client.post(SELECTION, asked)
+    assert response.status_code == 200
+    assert b"Lift the protection of 3 inferences" in response.content
+    assert len(protected()) == 6
+    until = re.search(rb'name="until" value="([^"]+)"', response.content)[1].decode()
+    wrong = client.post(SELECTION, {**asked, "until": until, "typed": "2"})
+    assert wrong.status_code == 400
+    assert b"Type 3 to unprotect exactly these." in wrong.content
+    assert len(protected()) == 6
+    store_seen(detector, "later", entries=[box("owl")], protected=True)
+    done = client.post(SELECTION, {**asked, "until": until, "typed": "3"})
+    assert done["Location"] == "/models/detector/?label=owl"
+    assert protected() == ["i-0", "i-2", "i-4", "later"]
 
 
 def test_ticked_ones_are_exported(as_, six):
