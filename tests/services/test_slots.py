@@ -3,6 +3,7 @@
 import json
 import random
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
@@ -271,7 +272,13 @@ def test_filling_waits_for_who_began_before(monkeypatch):
             writing = pool.submit(writer)
             assert stopped.wait(30)
         polled = threading.Event()
-        monkeypatch.setattr(slots.time, "sleep", lambda seconds: polled.set())
+        sleep = time.sleep
+
+        def slept(seconds):
+            polled.set()
+            sleep(seconds)
+
+        monkeypatch.setattr(slots.time, "sleep", slept)
         assigning = pool.submit(assigner)
         assert polled.wait(30)
         # Nobody waits for the assignment meanwhile.
