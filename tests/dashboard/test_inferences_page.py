@@ -304,3 +304,9 @@ def test_results_that_take_too_long_say_so(page, detector, monkeypatch):
     assert "This took too long" in response.content.decode()
     assert ids(response) == []
     assert 'aria-label="Filter"' in response.content.decode()
+
+
+def test_a_key_is_told_as_it_was_given(page, detector):
+    text = page(URL, {"metadata": "faces:int:=:abc"}).content.decode()
+    error = re.search(r'id="metadata-error">([^<]+)<', text)[1]
+    assert error.startswith("faces:int:=:abc")
