@@ -25,7 +25,7 @@ TOO_MANY = (
 
 @posted
 def selection(request: HttpRequest, model_id: str) -> HttpResponse:
-    """Do with what was selected what the button says; deleting asks once more."""
+    """Do with what was selected what the button says; deleting, and unprotecting all, asks once more."""
     action = request.POST.get("action", "")
     model = model_of(request, model_id, ROLES.get(action, Role.VIEWER))
     try:

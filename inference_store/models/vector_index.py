@@ -5,7 +5,7 @@ metric follow one another without a gap (docs/decisions/0009-neighbours.md).
 """
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models import Q
@@ -124,15 +124,15 @@ class VectorIndex(models.Model):
 
     def probes_for(self, neighbours: int) -> int:
         """Lists to read so that so many neighbours are found."""
-        enough = [probes for found, probes, *_ in self.probes if found >= neighbours]
-        return enough[0] if enough else self.lists
+        measured = self._measured_for(neighbours)
+        return int(measured[1]) if measured else self.lists
 
     def lists_for(self, neighbours: int, distance: float) -> int:
         """Lists to read where the last of so many neighbours seems to be so far away.
 
         As many as were enough for queries with nearer ones; up to all for one that is unlike all of these.
         """
-        measured = next((each for each in self.probes if each[0] >= neighbours), None)
+        measured = self._measured_for(neighbours)
         if measured is None:
             return self.lists
         # Indexes of earlier versions do not say how far, or how far the farthest of those measured was.
@@ -146,3 +146,6 @@ class VectorIndex(models.Model):
         beyond = (distance - farthest) / (reach - farthest)
         times: float = MOST_TIMES**beyond
         return min(self.lists, math.ceil(probes * times))
+
+    def _measured_for(self, neighbours: int) -> list[Any] | None:
+        return next((each for each in self.probes if each[0] >= neighbours), None)

@@ -22,6 +22,7 @@ LEAST_LISTS = 4
 """Where the sample needs one or two lists, chance decides whether the next query needs three."""
 WANTED_RECALL, RECALL_OF_EACH = 0.995, 0.95
 BEYOND = 2
+"""With 1, one or two of a hundred ordinary queries read all lists: 24 say little of the next one's."""
 Probes: TypeAlias = tuple[int, int, float | None, float | None]
 """As `VectorIndex.probes` has them."""
 

@@ -221,11 +221,10 @@ def problems(page, address, width):
             found.append(f"{state}, it is {across} pixels wide")
         page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
     found += violations(page, {"type": "tag", "values": RULES})
-    if width == WIDTHS[-1]:
-        # Nothing but its colours depends on the theme, and they don't depend on the width.
-        page.emulate_media(color_scheme="dark")
-        found += violations(page, {"type": "rule", "values": COLOUR_RULES}, "dark: ")
-        page.emulate_media(color_scheme="light")
+    # Nothing but its colours depends on the theme.
+    page.emulate_media(color_scheme="dark")
+    found += violations(page, {"type": "rule", "values": COLOUR_RULES}, "dark: ")
+    page.emulate_media(color_scheme="light")
     return [f"{address}: {each}" for each in found]
 
 
@@ -274,6 +273,7 @@ def test_the_focus_is_seen_wherever_it_goes(open_page, seen):
     unseen = []
     for address in filled(PAGES, seen):
         page.goto(address)
+        page.wait_for_load_state("networkidle")
         page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
         for _ in range(45):
             page.keyboard.press("Tab")

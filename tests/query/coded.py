@@ -6,7 +6,7 @@ from inference_store.models import Inference, VectorIndex
 from inference_store.query import neighbours
 from inference_store.services import vector_indexes
 from tests.making import make_model
-from tests.neighbourhood import clustered, distances, nearest, plant, remove, share_found
+from tests.neighbourhood import clustered, distances, nearest, plant, share_found
 
 SIZE = 200
 """So codes fill neither whole words nor whole numbers of them."""
@@ -35,9 +35,6 @@ class Planted:
     def find(self, query, passing, filters, limit=50):
         rows = nearest(self.model, query, filters=filters, limit=limit)
         return share_found(rows, distances("cosine", query, self.vectors[passing]), limit)
-
-    def remove(self):
-        remove(self.model)
 
 
 def below(value):

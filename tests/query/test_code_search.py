@@ -6,18 +6,9 @@ from cachetools import LRUCache
 
 from inference_store.query import code_search, codes, column_cache, neighbours
 from tests.neighbourhood import clustered, distances, nearest, share_found
-from tests.query.coded import ALL, SIZE, Planted, below
+from tests.query.coded import ALL, SIZE, Planted, below  # noqa: F401  (`planted` makes one)
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(scope="module")
-def planted(django_db_setup, django_db_blocker):
-    with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("django.conf.settings.VECTOR_INDEX_ROWS", 1_000)
-        planted = Planted()
-        yield planted
-        planted.remove()
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,6 @@ from tests.neighbourhood import (
     make_units,
     nearest,
     plant,
-    remove,
     request_of,
     share_found,
 )
@@ -45,18 +44,6 @@ class Planted:
         rows = Inference.objects.filter(pk__in=self.keys).order_by("pk").values_list("metadata", flat=True)
         self.at = np.array([metadata["float"]["at"] for metadata in rows])
         neighbours.look_up_again()
-
-    def remove(self):
-        remove(self.model)
-
-
-@pytest.fixture(scope="module")
-def planted(django_db_setup, django_db_blocker):
-    with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("django.conf.settings.VECTOR_INDEX_ROWS", 1_000)
-        planted = Planted()
-        yield planted
-        planted.remove()
 
 
 def queries(count, seed=9):

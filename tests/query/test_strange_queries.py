@@ -7,7 +7,7 @@ from inference_store.models import VectorIndex
 from inference_store.query import neighbours
 from inference_store.services import vector_indexes, vector_measuring
 from tests.making import make_model
-from tests.neighbourhood import distances, nearest, plant, remove, share_found
+from tests.neighbourhood import distances, nearest, plant, share_found
 
 pytestmark = pytest.mark.django_db
 METRICS = ["cosine", "l2", "negative_dot_product"]
@@ -32,18 +32,6 @@ class Planted:
             VectorIndex.objects.create(registered_model=self.model, metric=metric, state="wanted")
         assert vector_indexes.build_due(self.model) == 3
         neighbours.look_up_again()
-
-    def remove(self):
-        remove(self.model)
-
-
-@pytest.fixture(scope="module")
-def planted(django_db_setup, django_db_blocker):
-    with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("django.conf.settings.VECTOR_INDEX_ROWS", 1_000)
-        planted = Planted()
-        yield planted
-        planted.remove()
 
 
 @pytest.mark.parametrize("metric", METRICS)
