@@ -50,7 +50,7 @@ class NewTokenForm(Answering):
     scopes = forms.TypedMultipleChoiceField(
         choices=[(scope.value, words) for scope, words in SCOPE_WORDS.items()],
         coerce=TokenScope,
-        initial=[scope.value for scope in TokenScope],
+        initial=[TokenScope.READ.value],
         error_messages={"required": "Tick one at least."},
     )
     project = forms.ModelChoiceField(

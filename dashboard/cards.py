@@ -6,18 +6,20 @@ from hashlib import sha256
 from django.urls import reverse
 
 from dashboard.columns import cells_of
+from dashboard.label_colours import LabelColours, colours_of
 from dashboard.overlays import (
     PATHS_OF_A_PAGE,
     POINTS_OF_A_CARD,
     SHAPES_OF_A_CARD,
     Overlay,
     label_counts,
+    meets,
     overlay,
     score_words,
-    series_of,
 )
 from dashboard.pictures import CRISP_SIDE
 from inference_store.contract.entries import Entry
+from inference_store.contract.filters import DeconstructedInferenceFilter
 from inference_store.contract.inferences import Inference
 from inference_store.models import Blob, RegisteredModel
 from inference_store.query.entries import entries_of
@@ -27,10 +29,17 @@ LABELS_OF_A_CARD = 3
 
 @dataclass(frozen=True)
 class LabelWords:
+    """A label, how many entries have it, and the best score among them.
+
+    Under a filter of scores it is the best that the filter asks for; `best` is then the best of all where
+    that is another.
+    """
+
     label: str
     count: int
     score: str
     series: int
+    best: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,11 +74,22 @@ def blobs_of(inferences: list[Inference]) -> dict[str, Blob]:
     return {blob.key: blob for blob in Blob.objects.filter(key__in=keys)}
 
 
-def label_words(entries: list[Entry]) -> list[LabelWords]:
-    return [
-        LabelWords(label, count, score_words(best), series_of(label))
-        for label, count, best in label_counts(entries)
-    ]
+def label_words(
+    entries: list[Entry], colours: LabelColours, wanted: DeconstructedInferenceFilter | None = None
+) -> list[LabelWords]:
+    """The labels of some entries; those that the filter asks for come first."""
+    matched = {}
+    if wanted is not None:
+        matched = {row[0]: row[2] for row in label_counts([each for each in entries if meets(each, wanted)])}
+    rows = label_counts(entries)
+    ranks = {label: rank for rank, label in enumerate(matched)}
+    found = []
+    for label, count, best in sorted(rows, key=lambda row: ranks.get(row[0], len(ranks))):
+        score, best_of_all = score_words(matched.get(label, best)), score_words(best)
+        found.append(
+            LabelWords(label, count, score, colours[label], best_of_all if best_of_all != score else "")
+        )
+    return found
 
 
 def is_crisp(blob: Blob | None) -> bool:
@@ -78,32 +98,53 @@ def is_crisp(blob: Blob | None) -> bool:
 
 
 def cards_of(
-    model: RegisteredModel, inferences: list[Inference], columns: list[str], *, with_shapes: bool = True
+    model: RegisteredModel,
+    inferences: list[Inference],
+    columns: list[str],
+    *,
+    with_shapes: bool = True,
+    colours: LabelColours | None = None,
+    wanted: DeconstructedInferenceFilter | None = None,
 ) -> list[Card]:
-    """The cards of a page of inferences. Two queries, whatever its length."""
+    """The cards of a page of inferences: a few queries, whatever its length.
+
+    `wanted` is what the page's filter asks of entries; `colours` are the model's where they are known.
+    """
     blobs = blobs_of(inferences)
+    colours = colours or colours_of(model)
     entries = entries_of(model, [inference.inference_id for inference in inferences])
     left, cards = PATHS_OF_A_PAGE, []
     for position, inference in enumerate(inferences):
         # What one leaves of its share is for the others.
         most_path = left // (len(inferences) - position) if with_shapes else 0
         blob = blobs.get(inference.data_storage_key or "")
-        card = _card(model, inference, blob, entries, columns, most_path)
-        left -= card.overlay.weight if card.overlay else 0
-        cards.append(card)
+        held = entries.get(inference.inference_id, [])
+        shapes = _shapes(held, blob, colours, most_path) if most_path else None
+        left -= shapes.weight if shapes else 0
+        cards.append(_card(model, inference, blob, shapes, label_words(held, colours, wanted), columns))
     return cards
+
+
+def _shapes(held: list[Entry], blob: Blob | None, colours: LabelColours, most_path: int) -> Overlay | None:
+    return overlay(
+        held,
+        blob.width if blob else None,
+        blob.height if blob else None,
+        colours,
+        most_shapes=SHAPES_OF_A_CARD,
+        most_points=POINTS_OF_A_CARD,
+        most_path=most_path,
+    )
 
 
 def _card(
     model: RegisteredModel,
     inference: Inference,
     blob: Blob | None,
-    entries: dict[str, list[Entry]],
+    shapes: Overlay | None,
+    labels: list[LabelWords],
     columns: list[str],
-    most_path: int,
 ) -> Card:
-    held = entries.get(inference.inference_id, [])
-    labels = label_words(held)
     address = [model.model_id, inference.inference_id]
     is_picture = bool(blob and blob.width and blob.height)
     return Card(
@@ -112,18 +153,9 @@ def _card(
         picture=picture_url(model.model_id, inference, 320) if is_picture else "",
         is_crisp=is_crisp(blob),
         excerpt=reverse("dashboard:excerpt", args=address) if blob and not is_picture else "",
-        overlay=overlay(
-            held,
-            blob.width if blob else None,
-            blob.height if blob else None,
-            most_shapes=SHAPES_OF_A_CARD,
-            most_points=POINTS_OF_A_CARD,
-            most_path=most_path,
-        )
-        if most_path
-        else None,
+        overlay=shapes,
         labels=labels[:LABELS_OF_A_CARD],
         more_labels=len(labels[LABELS_OF_A_CARD:]),
-        entry_count=len(held),
+        entry_count=sum(each.count for each in labels),
         cells=cells_of(inference, columns),
     )

@@ -8,6 +8,7 @@ from typing import Any
 from django.http import QueryDict
 
 from dashboard.bounded import in_time
+from dashboard.label_colours import BY_HASH, LabelColours, colours_of
 from dashboard.narrowing import is_same, key_of, on_first_page, spelled, with_range, with_value, without
 from inference_store.contract.base import INT64_MAX, INT64_MIN
 from inference_store.contract.enums import TaskType
@@ -82,6 +83,7 @@ class Chart:
     others: int = 0
     reset_query: str | None = None
     hidden: list[tuple[str, str]] = field(default_factory=list)
+    colours: LabelColours = BY_HASH
 
     @property
     def total(self) -> int:
@@ -188,6 +190,8 @@ def chart_of(model: RegisteredModel, filterset: InferenceFilterSet, name: str) -
     bare, held = without(data, name), on_first_page(data)
     if not is_same(bare, held):
         parts["reset_query"] = bare.urlencode()
+    if name == "label":
+        parts["colours"] = colours_of(model)
     if isinstance(found, charts.TextCounts):
         parts |= {"bars": _rows(data, name, found), "others": found.others}
     elif isinstance(found, charts.TimeBuckets):

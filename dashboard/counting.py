@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from dashboard.bounded import in_time
 from inference_store.contract.filters import NewGetInferencesRequest
 from inference_store.models import RegisteredModel
+from inference_store.query.charts import count_entries
 from inference_store.query.counts import count_up_to
 from inference_store.query.pages import count_inferences
 
@@ -17,27 +18,44 @@ MOST_COUNTED = 10_000
 
 @dataclass(frozen=True)
 class Count:
-    """So many inferences, or more than that where counting them all took too long."""
+    """So many inferences, or more than that where counting them all took too long.
+
+    `entries` are those of them that match themselves; None where nobody asked, or it took too long.
+    """
 
     number: int
     is_exact: bool = True
+    entries: int | None = None
 
 
-def count_at_once(model: RegisteredModel, request: NewGetInferencesRequest) -> Count | None:
+def count_at_once(
+    model: RegisteredModel, request: NewGetInferencesRequest, *, with_entries: bool = False
+) -> Count | None:
     """The count where it takes no time; None where it has to be waited for."""
     number = in_time(lambda: count_inferences(model, request), AT_ONCE_MS)
-    return None if number is None else Count(number)
+    if number is None or not with_entries:
+        return None if number is None else Count(number)
+    entries = _entries(model, request, AT_ONCE_MS)
+    return None if entries is None else Count(number, entries=entries)
+
+
+def _entries(model: RegisteredModel, request: NewGetInferencesRequest, timeout_ms: int) -> int | None:
+    if request.embedding_filters is not None:
+        return None  # a search lists what has an embedding, which no count of entries asks
+    return in_time(lambda: count_entries(model, request.filters), timeout_ms)
 
 
 def _up_to(model: RegisteredModel, request: NewGetInferencesRequest, most: int) -> int:
     return count_up_to(model, request.filters, most, embedded=request.embedding_filters is not None)
 
 
-def count_patiently(model: RegisteredModel, request: NewGetInferencesRequest) -> Count | None:
+def count_patiently(
+    model: RegisteredModel, request: NewGetInferencesRequest, *, with_entries: bool = False
+) -> Count | None:
     """The count, or that there are more than so many; None where even that took too long."""
     number = in_time(lambda: count_inferences(model, request), PATIENCE_MS)
     if number is not None:
-        return Count(number)
+        return Count(number, entries=_entries(model, request, BOUND_MS) if with_entries else None)
     least = in_time(lambda: _up_to(model, request, MOST_COUNTED + 1), BOUND_MS)
     if least is None:
         return None

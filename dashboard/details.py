@@ -5,7 +5,8 @@ import math
 from dataclasses import dataclass
 
 from dashboard.cards import LabelWords, blobs_of, is_crisp, label_words, picture_url
-from dashboard.overlays import Overlay, cut, overlay, ranked, score_words, series_of
+from dashboard.label_colours import LabelColours, colours_of
+from dashboard.overlays import Overlay, cut, overlay, ranked, score_words
 from dashboard.pictures import LARGE, SIZES, large_box
 from dashboard.tree import Budget, EmbeddingSummary, Node, embedding_summary, tree
 from inference_store import blobs
@@ -183,7 +184,7 @@ def geometry_words(entry: Entry) -> str:
     return ""
 
 
-def _rows(entries: list[Entry], labels: list[LabelWords]) -> list[EntryRow]:
+def _rows(entries: list[Entry], labels: list[LabelWords], colours: LabelColours) -> list[EntryRow]:
     """Best score first, as far as a page can hold them."""
     toggles = {each.label: number for number, each in enumerate(labels[: MOST_TOGGLES - 1])}
     rows: list[EntryRow] = []
@@ -199,7 +200,7 @@ def _rows(entries: list[Entry], labels: list[LabelWords]) -> list[EntryRow]:
                 position=position,
                 label=label,
                 toggle=toggles.get(entry.label, MOST_TOGGLES - 1),
-                series=series_of(entry.label),
+                series=colours[entry.label],
                 score=score,
                 score_words=score_words(score),
                 bar=round(20 * score) if score is not None and 0 <= score <= 1 else None,
@@ -249,7 +250,7 @@ def _spot(inference: Inference) -> Spot | None:
 
 
 def detail_of(model: RegisteredModel, inference: Inference) -> Detail:
-    """Two queries and, for what may be text, one read of the store's first bytes."""
+    """Four queries and, for what may be text, one read of the store's first bytes."""
     blob = blobs_of([inference]).get(inference.data_storage_key or "")
     entries = entries_of(model, [inference.inference_id])[inference.inference_id]
     size = (blob.width, blob.height) if blob else (None, None)
@@ -257,8 +258,9 @@ def detail_of(model: RegisteredModel, inference: Inference) -> Detail:
     large = large_box(size[0], size[1]) if size[0] and size[1] else (0, 0)
     content = None if is_picture else _bytes_of(inference, TEXT_BYTES + 1)
     is_cut = content is not None and len(content) > TEXT_BYTES
-    labels = label_words(entries)
-    rows = _rows(entries, labels)
+    colours = colours_of(model)
+    labels = label_words(entries, colours)
+    rows = _rows(entries, labels, colours)
     vector = inference.structured_embedding if model.embedding_size else None
     raw = inference.data or ""
     return Detail(
@@ -270,7 +272,7 @@ def detail_of(model: RegisteredModel, inference: Inference) -> Detail:
         is_small=_is_small(blob),
         text=text_of(content[:TEXT_BYTES], is_cut) if content is not None else None,
         text_is_cut=is_cut,
-        overlay=overlay(entries, *size, most_shapes=len(rows)),
+        overlay=overlay(entries, *size, colours, most_shapes=len(rows)),
         labels=labels,
         toggles=_toggles(labels),
         scores=_scores(rows),

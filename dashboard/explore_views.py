@@ -32,7 +32,9 @@ def count(request: HttpRequest, model_id: str) -> HttpResponse:
     model = model_of(request, model_id)
     filterset = InferenceFilterSet(request.GET, allowed=PAGE_NAMES)
     asked = request_of(model, filterset)
-    counted = count_patiently(model, asked.request) if asked.request is not None else None
+    counted = None
+    if asked.request is not None:
+        counted = count_patiently(model, asked.request, with_entries=asked.view == ENTRIES)
     template = "dashboard/_count.html" if is_fragment(request) else "dashboard/counted.html"
     context = {"model": model, "count": counted, "chips": filterset.chips(), "was_asked": True}
     return render(request, template, context, status=200 if asked.request is not None else 400)

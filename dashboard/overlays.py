@@ -4,17 +4,16 @@ Coordinates are the picture's pixels, so that an SVG viewBox does all the scalin
 """
 
 import math
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from dashboard.label_colours import BY_HASH, LabelColours
 from inference_store.archive.contours import contours_of
 from inference_store.contract.entries import Entry
+from inference_store.contract.filters import DeconstructedInferenceFilter
 from inference_store.contract.geometry import oriented_corners, run_lengths
 
-SERIES = 8
-"""Colours to tell labels apart; the style sheet has as many `series-…` classes."""
 SHAPES_OF_A_CARD, POINTS_OF_A_CARD = 40, 60
 SHAPES_OF_A_PAGE, POINTS_OF_A_PAGE = 500, 2_000
 POINTS_OF_ALL = 12_000
@@ -60,11 +59,6 @@ class Overlay:
     def is_crowded(self) -> bool:
         """So many shapes that their words would hide the picture: shown one at a time then."""
         return len(self.shapes) > MOST_WORDS
-
-
-def series_of(label: str) -> int:
-    """The same colour for a label everywhere."""
-    return zlib.crc32(label.encode()) % SERIES + 1
 
 
 def score_words(score: float | None) -> str:
@@ -201,6 +195,7 @@ def overlay(
     entries: list[Entry],
     width: int | None,
     height: int | None,
+    colours: LabelColours = BY_HASH,
     *,
     most_shapes: int = SHAPES_OF_A_PAGE,
     most_points: int = POINTS_OF_A_PAGE,
@@ -236,7 +231,7 @@ def overlay(
             Shape(
                 path=path,
                 words=cut(words_of(entry), LONGEST_WORDS),
-                series=series_of(entry.label),
+                series=colours[entry.label],
                 left=_percent(x, width),
                 top=_percent(y, height),
                 anchor="end" if x > 0.55 * width else "start",
@@ -259,6 +254,16 @@ def label_counts(entries: list[Entry]) -> list[tuple[str, int, float | None]]:
         found[entry.label] = (count + 1, max(scores, default=None))
     rows = [(label, count, best) for label, (count, best) in found.items()]
     return sorted(rows, key=lambda row: (-(row[2] if row[2] is not None else -math.inf), -row[1], row[0]))
+
+
+def meets(entry: Entry, wanted: DeconstructedInferenceFilter) -> bool:
+    """Whether it has a label and a score that are asked for, as the filter's own condition has it."""
+    low, high = wanted.minimum_score, wanted.maximum_score
+    if wanted.labels is not None and entry.label not in wanted.labels:
+        return False
+    if entry.score is None:
+        return low is None and high is None
+    return (low is None or entry.score >= low) and (high is None or entry.score <= high)
 
 
 def bounds(geometry: dict[str, Any], width: int, height: int) -> tuple[float, float, float, float] | None:

@@ -74,9 +74,10 @@ class MetadataKeyChoice:
 
 @dataclass(frozen=True)
 class Preset:
-    """A time window in words, and the query string with it."""
+    """A time window in words, where it starts as the form has it, and the query string with it."""
 
     words: str
+    start: str
     query: str
     is_chosen: bool
 
@@ -217,8 +218,8 @@ def _presets(model: RegisteredModel, data: QueryDict) -> list[Preset]:
         for name in ("end", *PAGE_POSITION):
             query.pop(name, None)
         query["start"] = start
-        is_chosen = data.get("start") == start and not data.get("end")
-        found.append(Preset(words, query.urlencode(), is_chosen))
+        is_chosen = _local(data.get("start", "")) == _local(start) and not data.get("end")
+        found.append(Preset(words, _local(start), query.urlencode(), is_chosen))
     return found
 
 

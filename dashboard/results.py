@@ -10,12 +10,13 @@ from dashboard.cards import Card, cards_of
 from dashboard.columns import Columns, columns_of
 from dashboard.counting import AT_ONCE_MS, Count, count_at_once
 from dashboard.entry_rows import EntryCard, entry_cards
+from dashboard.label_colours import LabelColours, colours_of
 from dashboard.panel import FilterPanel, filter_panel
 from dashboard.similarity import PARAMETERS as SIMILARITY
 from dashboard.similarity import Similarity, similarity_of
 from inference_store.contract.enums import PaginationSortDirection, TaskType
 from inference_store.contract.errors import Refusal
-from inference_store.contract.filters import NewGetInferencesRequest, Pagination
+from inference_store.contract.filters import NewGetInferencesRequest, Pagination, parse_instant
 from inference_store.contract.inferences import LIST_OF_TASK
 from inference_store.filtersets import PAGE_POSITION, Chip, InferenceFilterSet
 from inference_store.models import RegisteredModel
@@ -100,6 +101,7 @@ class Results:
     """
 
     panel: FilterPanel
+    colours: LabelColours
     view: str
     template: str
     views: list[ViewLink]
@@ -110,6 +112,7 @@ class Results:
     count: Count | None
     at_least: int
     stored: int | None
+    contradiction: str
     is_descending: bool
     is_first_page: bool
     previous_query: str | None
@@ -213,7 +216,20 @@ def chips_of(filterset: InferenceFilterSet, similarity: Similarity | None) -> li
     return chips
 
 
-def _find(model: RegisteredModel, asked: Asked, columns: Columns) -> Found:
+def contradiction_of(request: NewGetInferencesRequest | None) -> str:
+    """Why nothing can match, where the bounds alone say so; else empty."""
+    if request is None:
+        return ""
+    entries, window = request.filters.deconstructed_inference_filter, request.filters.time_window_filter
+    low, high = (entries.minimum_score, entries.maximum_score) if entries else (None, None)
+    if low is not None and high is not None and low > high:
+        return f"The lowest score, {low:g}, is above the highest, {high:g}."
+    if window and window.start and window.end and parse_instant(window.start) > parse_instant(window.end):
+        return "The time ends before it begins."
+    return ""
+
+
+def _find(model: RegisteredModel, asked: Asked, columns: Columns, colours: LabelColours) -> Found:
     """The page of rows, within the time that a page may take."""
     if asked.request is None:
         return Found()
@@ -222,12 +238,18 @@ def _find(model: RegisteredModel, asked: Asked, columns: Columns) -> Found:
         rows = in_time(lambda: granular_page(model, request), PAGE_MS)
         if rows is None:
             return Found(is_late=True)
-        return Found([], entry_cards(model.model_id, rows.granular_inferences), rows.next_cursor)
+        return Found([], entry_cards(model.model_id, rows.granular_inferences, colours), rows.next_cursor)
     page = in_time(lambda: inference_page(model, request), PAGE_MS)
     if page is None:
         return Found(is_late=True)
-    with_shapes = asked.view == DEFAULT_VIEW
-    cards = cards_of(model, page.inferences, columns.shown_keys, with_shapes=with_shapes)
+    cards = cards_of(
+        model,
+        page.inferences,
+        columns.shown_keys,
+        with_shapes=asked.view == DEFAULT_VIEW,
+        colours=colours,
+        wanted=request.filters.deconstructed_inference_filter,
+    )
     return Found(cards, [], page.next_cursor)
 
 
@@ -235,7 +257,7 @@ def results_of(model: RegisteredModel, filterset: InferenceFilterSet) -> Results
     """The page that the filter set asks for; nothing but the panel with its errors where it is wrong."""
     data = filterset.data
     asked = request_of(model, filterset)
-    panel, columns = None, columns_of(data, [], [])
+    panel, columns, colours = None, columns_of(data, [], []), colours_of(model)
     if asked.request is not None:
         panel = filter_panel(model, filterset)
         columns = columns_of(
@@ -245,7 +267,7 @@ def results_of(model: RegisteredModel, filterset: InferenceFilterSet) -> Results
             has_entries=TaskType(model.task_type) in LIST_OF_TASK,
         )
     try:
-        found = _find(model, asked, columns)
+        found = _find(model, asked, columns, colours)
     except Refusal as refusal:
         filterset.add_refusal(refusal)
         asked, found, panel = Asked(asked.view, None), Found(), None
@@ -255,6 +277,7 @@ def results_of(model: RegisteredModel, filterset: InferenceFilterSet) -> Results
     is_empty = asked.request is not None and is_first and not found.length and not found.is_late
     return Results(
         panel=panel,
+        colours=colours,
         view=asked.view,
         template=VIEWS[asked.view].template,
         views=[
@@ -270,6 +293,7 @@ def results_of(model: RegisteredModel, filterset: InferenceFilterSet) -> Results
         stored=in_time(lambda: count_inferences(model, NewGetInferencesRequest()), AT_ONCE_MS)
         if is_empty
         else None,
+        contradiction=contradiction_of(asked.request),
         is_descending=asked.is_descending,
         is_first_page=is_first,
         previous_query=_previous_query(filterset),
@@ -290,4 +314,4 @@ def _count(model: RegisteredModel, asked: Asked, found: Found, *, is_first: bool
     is_whole = is_first and not found.next_cursor and not found.is_late
     if is_whole and asked.view != ENTRIES:
         return Count(found.length)
-    return count_at_once(model, asked.request)
+    return count_at_once(model, asked.request, with_entries=asked.view == ENTRIES)

@@ -1,5 +1,6 @@
 """The pages of saved views."""
 
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -10,9 +11,10 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
+from dashboard.filter_words import MOST_WORDS
 from dashboard.panel import PAGE_NAMES
 from dashboard.reaching import answered, model_of, posted
-from dashboard.results import request_of
+from dashboard.results import DEFAULT_VIEW, VIEWS, request_of
 from inference_store.contract.errors import Refusal
 from inference_store.filtersets import PAGE_POSITION, InferenceFilterSet, without_empties
 from inference_store.models import RegisteredModel, SavedView
@@ -28,6 +30,25 @@ def views_of(request: HttpRequest, model: RegisteredModel) -> Any:
     return sorted(found, key=lambda view: (view.owner_id != request.user.pk, view.name, view.created_at))
 
 
+@dataclass(frozen=True)
+class SavedRow:
+    """A view in words: what it narrows by, `more` conditions that are left out, and how it shows the rest."""
+
+    view: SavedView
+    words: list[str]
+    more: int
+    shown_as: str
+
+
+def _row(view: SavedView) -> SavedRow:
+    data = QueryDict(view.query)
+    words = [chip.words for chip in InferenceFilterSet(data, allowed=PAGE_NAMES).chips()]
+    if data.get("similar_to") or data.get("vector"):
+        words.insert(0, f"like {data['similar_to']}" if data.get("similar_to") else "like a pasted vector")
+    shown_as = VIEWS[data["view"] if data.get("view") in VIEWS else DEFAULT_VIEW].words
+    return SavedRow(view, words[:MOST_WORDS], len(words[MOST_WORDS:]), shown_as)
+
+
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def saved_views(request: HttpRequest, model_id: str) -> HttpResponse:
@@ -35,7 +56,7 @@ def saved_views(request: HttpRequest, model_id: str) -> HttpResponse:
     model = model_of(request, model_id)
     if request.method == "POST":
         return _save(request, model)
-    context = {"model": model, "views": views_of(request, model)}
+    context = {"model": model, "rows": [_row(view) for view in views_of(request, model)]}
     return render(request, "dashboard/saved_views.html", context)
 
 

@@ -8,7 +8,8 @@ from django.urls import reverse
 
 from dashboard.bounded import in_time
 from dashboard.cards import Card, LabelWords, cards_of
-from dashboard.overlays import score_words, series_of
+from dashboard.label_colours import LabelColours, colours_of
+from dashboard.overlays import score_words
 from dashboard.panel import PAGE_NAMES
 from dashboard.results import chips_of, request_of
 from inference_store.contract.errors import Refusal
@@ -140,16 +141,17 @@ class SameInputRows:
 
 
 def same_input_of(user: User | AnonymousUser, model: RegisteredModel, found: Inference) -> SameInputRows:
-    """What the user may see of other models on the same data hash. Two queries."""
+    """What the user may see of other models on the same data hash, in this model's colours. Four queries."""
     rows = in_time(lambda: same_input(user, model, found.data_hash or "", MOST_SAME + 1))
     if rows is None:
         return SameInputRows([], is_known=False)
-    return SameInputRows([_row(each) for each in rows[:MOST_SAME]], len(rows) > MOST_SAME)
+    colours = colours_of(model)
+    return SameInputRows([_row(each, colours) for each in rows[:MOST_SAME]], len(rows) > MOST_SAME)
 
 
-def _row(found: SameInput) -> SameInputRow:
+def _row(found: SameInput, colours: LabelColours) -> SameInputRow:
     labels = [
-        LabelWords(label, count, score_words(best), series_of(label)) for label, count, best in found.labels
+        LabelWords(label, count, score_words(best), colours[label]) for label, count, best in found.labels
     ]
     address = reverse("dashboard:inference", args=[found.model_id, found.inference_id])
     return SameInputRow(found, address, labels[:LABELS_OF_A_ROW], len(labels[LABELS_OF_A_ROW:]))

@@ -24,6 +24,7 @@ PROJECT = "projects/<str:project_id>/"
 INFERENCE = "models/<str:model_id>/inferences/<str:inference_id>/"
 urlpatterns = [
     path("", views.models, name="models"),
+    path("favicon.ico", views.favicon, name="favicon"),
     path("help/", views.help_page, name="help"),
     path(
         "login/",

@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django.templatetags.static import static
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
@@ -66,6 +67,12 @@ def inferences(request: HttpRequest, model_id: str) -> HttpResponse:
     patch_vary_headers(response, ["HX-Request"])
     response["Cache-Control"] = ASK_AGAIN
     return response
+
+
+@require_safe
+def favicon(request: HttpRequest) -> HttpResponse:
+    """For whoever asks for it without looking at a page first, as browsers do for the API's JSON."""
+    return HttpResponseRedirect(static("dashboard/mark.svg"))
 
 
 @require_safe

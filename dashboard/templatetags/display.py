@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from dashboard import single_sign_on
 from dashboard.fetching import base_url, sending_words
-from dashboard.overlays import series_of
+from dashboard.label_colours import LabelColours
 from inference_store.contract.filters import GeoPoint
 from inference_store.filtersets import OPERATOR_WORDS
 from inference_store.models import RegisteredModel
@@ -32,9 +32,9 @@ def operator_words(operator: str) -> str:
 
 
 @register.filter
-def series(label: str) -> int:
+def series(label: str, colours: LabelColours) -> int:
     """The number of the label's colour."""
-    return series_of(label)
+    return colours[label]
 
 
 @register.filter

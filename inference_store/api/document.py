@@ -72,6 +72,7 @@ class Documentation(SpectacularSwaggerSplitView):
     authentication_classes = []
     permission_classes = []
     renderer_classes = [TemplateHTMLRenderer]
+    template_name = "api/docs.html"
     url_name = "api:openapi"
     http_method_names = ["get", "head"]
 

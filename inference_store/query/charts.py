@@ -25,7 +25,7 @@ from django.db.models.functions import Cast
 
 from inference_store.contract.filters import BaseInferenceFilter
 from inference_store.models import Catalogue, Entry, RegisteredModel, SearchSlot
-from inference_store.query.facets import MOST_FACETS, labels
+from inference_store.query.facets import MOST_FACETS, counted_entries, labels
 from inference_store.query.matching import entry_condition, matching
 from inference_store.query.metadata_conditions import value_of
 from inference_store.query.statistics import bin_edges
@@ -172,10 +172,16 @@ def label_counts(model: RegisteredModel, filters: BaseInferenceFilter, most: int
     if not _asks(filters):
         found = labels(model)
         known = len(found) < MOST_FACETS
-        total = sum(n for _, n in found) if known else Catalogue.objects.total(model, "label")
+        total = sum(n for _, n in found) if known else counted_entries(model)
         if total is not None:
             return TextCounts.of(found, total, most)
     return _texts(entries_under(model, filters), "label", most)
+
+
+def count_entries(model: RegisteredModel, filters: BaseInferenceFilter) -> int:
+    """How many entries the filter asks for."""
+    total = None if _asks(filters) else counted_entries(model)
+    return entries_under(model, filters).count() if total is None else total
 
 
 def _texts(rows: QuerySet[Any], field: str, most: int) -> TextCounts:

@@ -26,6 +26,18 @@
     document.querySelector("[data-metadata-type]").value = option?.dataset.type ?? "";
   });
 
+  // A window of time is one more condition beside those that were not applied yet.
+  document.addEventListener("click", (event) => {
+    const preset = event.target.closest?.("[data-starts]");
+    if (!preset || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    event.stopPropagation(); // before it is followed as a link
+    const form = document.querySelector("[data-filter-form]");
+    form.elements.start.value = preset.dataset.starts;
+    form.elements.end.value = "";
+    form.requestSubmit();
+  }, true);
+
   // --- Back and forward, pressed before anybody listened: the address is then of another page ---
   const bare = (address) => address.split("#")[0];
   document.addEventListener("htmx:load", () => {

@@ -42,6 +42,7 @@ PAGES: Lines = {
     "readyz": {"GET": anybody()},
     "metrics": {"GET": anybody()},  # from this machine
     "dashboard:models": {"GET": logged_in()},
+    "dashboard:favicon": {"GET": anybody(ok=MOVED)},
     "dashboard:help": {"GET": anybody()},
     "dashboard:login": {
         "GET": anybody(ok=OK + MOVED),

@@ -1,6 +1,7 @@
 """The OpenAPI document and the page that shows it."""
 
 import json
+import re
 from io import StringIO
 from typing import Any
 
@@ -79,6 +80,8 @@ def test_the_page_needs_nothing_from_elsewhere(client: Any) -> None:
     assert "http://" not in html
     assert "https://" not in html
     assert html.count("<script>") == 0
+    assert re.findall(r'(?:src|href)="([^"]*)"', html)
+    assert all(address.startswith("/") for address in re.findall(r'(?:src|href)="([^"]*)"', html))
     policy = page["Content-Security-Policy"]
     assert "script-src" not in policy
     assert "default-src 'self'" in policy

@@ -80,6 +80,20 @@ def test_a_filter_swaps_the_results_and_back_forward_and_reload_show_the_same(op
     assert complaints == []
 
 
+def test_a_window_of_time_keeps_what_is_not_applied_yet(open_page, complaints):
+    page = open_page()
+    page.goto("/models/detector/?end=2026-01-02T00%3A00%3A00Z")
+    mark(page)
+    page.get_by_role("checkbox", name="owl").check()
+    page.get_by_label("Lowest score").fill("0.5")
+    page.get_by_role("link", name="last day").click()
+    expect(page).to_have_url(re.compile(r"\?label=owl&minimum_score=0.5&start=2026-01-02T23%3A00$"))
+    expect(page.locator(COUNT)).to_have_text("8 inferences match")
+    expect(page.get_by_role("link", name="last day")).to_have_attribute("aria-current", "true")
+    assert was_not_reloaded(page)
+    assert complaints == []
+
+
 def test_back_is_heard_before_the_scripts_have_come(open_page, complaints):
     page, held = open_page(), []
     page.goto("/models/detector/?label=owl")

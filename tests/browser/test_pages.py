@@ -75,6 +75,27 @@ def test_no_page_scrolls_sideways_or_complains(open_page, complaints):
     assert complaints == []
 
 
+def test_the_apis_page_is_as_dark_as_the_others(open_page, complaints):
+    page = open_page(theme="dark")
+    page.goto("/api/inference-store/v1/docs")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Inference Store")
+
+    def lightness():
+        colour = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+        return sum(map(int, re.findall(r"\d+", colour)[:3])) / 3
+
+    assert lightness() < 50
+    page.emulate_media(color_scheme="light")
+    page.wait_for_function("!document.documentElement.classList.contains('dark-mode')")
+    page.evaluate("localStorage.setItem('theme', 'dark')")
+    page.reload()
+    assert lightness() < 50
+    assert_not_sideways(page, "the API's page")
+    page.get_by_role("link", name="Inference Store").click()
+    expect(page).to_have_url(re.compile("/$"))
+    assert complaints == []
+
+
 def test_a_wrong_filter_shows_the_field(open_page):
     page = open_page()
     response = page.goto("/models/detector/?minimum_score=high")

@@ -30,8 +30,9 @@ RECORDED = {
 }
 """Pages that write, and so record: here, or by the services' own tests."""
 READS = {
-    *("models", "help", "inferences", "count", "suggestions", "code", "open_view", "inference", "thumbnail"),
-    *("crop", "excerpt", "download", "neighbours", "charts", "chart", "narrow", "map_cells", "map_circle"),
+    *("models", "favicon", "help", "inferences", "count", "suggestions", "code", "open_view", "inference"),
+    *("thumbnail", "crop", "excerpt", "download", "neighbours", "charts", "chart", "narrow", "map_cells"),
+    "map_circle",
     *("exports", "export_progress", "retention", "retention_progress", "retention_task", "task_progress"),
     *("tokens", "projects", "project"),
     "oidc_sign_in",  # leads to the provider, whose answer is a login

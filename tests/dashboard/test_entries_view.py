@@ -46,6 +46,25 @@ def labels(response):
     return re.findall(r'class="label-name" dir="auto" title="([^"]*)"', response.content.decode())
 
 
+def test_they_are_counted_beside_their_inferences(page, detector):
+    def counted(query):
+        html = page(f"{URL}{query}").content.decode()
+        return re.sub(r"<[^>]+>", "", re.search(r'<p class="count" id="count".*?</p>', html)[0])
+
+    store_seen(detector, "one", entries=[box("owl", 0.2), box("kestrel", 0.9)], source="quay")
+    store_seen(detector, "two", entries=[box("heron", 0.5)])
+    store(detector, make_request(detector, "none", entries=[]))
+    assert counted("") == "3 inferences, 3 entries"
+    assert counted("&minimum_score=0.5") == "2 inferences match, 2 entries"
+    assert counted("&data_source=quay") == "1 inference matches, 2 entries"
+    assert counted("&label=owl") == "1 inference matches, 1 entry"
+    apart = page("/models/detector/count?view=rows&minimum_score=0.5").content.decode()
+    assert "<strong>2</strong> inferences match, <strong>2</strong> entries" in apart
+    assert (
+        "entr" not in page("/models/detector/count?minimum_score=0.5").content.decode().split("</strong>")[-1]
+    )
+
+
 def test_one_row_for_each_entry(page, detector):
     store_seen(detector, "one", entries=[box("owl", 0.2), box("kestrel", 0.9)], created_at=LONG_AGO)
     store_seen(detector, "two", entries=[box("heron", 0.5)])

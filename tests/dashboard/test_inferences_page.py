@@ -51,6 +51,41 @@ def test_a_time_that_was_changed_is_the_new_one(end, page, detector):
     assert sent["Location"] == URL + (f"?end={end.replace(':', '%3A')}" if end else "")
 
 
+def test_a_card_shows_the_score_that_was_asked_for(page, detector):
+    entries = [box("owl", 0.9), box("owl", 0.4), box("kestrel", 0.35), box("heron", 0.95), box("crane", None)]
+    store_seen(detector, "one", entries=entries)
+
+    def scores(query=""):
+        html = page(f"{URL}?{query}").content.decode()
+        found = re.findall(
+            r'class="label-name" [^>]*>([^<]+)<.*?(?:class="label-score"([^>]*)>([^<]*)<|</li>)', html
+        )
+        return [(label, score, re.sub(r"[^\d.]", "", title)) for label, title, score in found]
+
+    assert scores() == [("heron", "0.95", ""), ("owl", "0.90", ""), ("kestrel", "0.35", "")]
+    asked = [("owl", "0.40", "0.90"), ("kestrel", "0.35", ""), ("heron", "0.95", "")]
+    assert scores("maximum_score=0.5") == asked
+    assert scores("maximum_score=0.5&view=table") == asked
+    assert scores("label=kestrel")[0] == ("kestrel", "0.35", "")
+    assert scores("label=crane")[0] == ("crane", "", "")
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("minimum_score=0.8&maximum_score=0.25", "The lowest score, 0.8, is above the highest, 0.25."),
+        ("start=2026-02-01T00:00&end=2026-01-01T00:00", "The time ends before it begins."),
+        ("minimum_score=0.8&maximum_score=0.8&start=2026-02-01T00:00&end=2026-02-01T00:00", None),
+    ],
+)
+def test_bounds_that_exclude_each_other_are_told(query, said, page, detector):
+    some(detector, 2)
+    html = page(f"{URL}?{query}").content.decode()
+    assert "The filter excludes all 2 inferences" in html
+    told = re.findall(r"<p>(The [^<]*)</p>", html)
+    assert told == ([said] if said else [])
+
+
 def test_newest_first_with_their_count(page, detector):
     some(detector, 3)
     response = page(URL)

@@ -38,6 +38,24 @@ def test_a_page_is_saved_and_opened_again(page, client, carol, detector):
     assert "Saved as “night”." in text
 
 
+def test_a_view_says_what_it_shows(page, client, detector):
+    save(client, "plain", "")
+    save(client, "night", "label=owl&minimum_score=0.25&metadata=run:int:%3E:5&view=table")
+    save(client, "much", "&".join(f"label=bird-{number}" for number in range(9)))
+    html = client.get(VIEWS).content.decode()
+    shown = {
+        re.search(r'dir="auto">([^<]+)</a></h2>', each)[1]: re.sub(r"<[^>]+>", "|", each)
+        for each in re.findall(r"<li class=\"job.*?</li>", html, re.DOTALL)
+    }
+    assert "All inferences" in shown["plain"]
+    assert "as thumbnails" in shown["plain"]
+    for words in ("label owl", "score ≥ 0.25", "run &gt; 5", "as table"):
+        assert words in shown["night"]
+    assert "label bird-5" in shown["much"]
+    assert "label bird-6" not in shown["much"]
+    assert "and 3 more conditions" in shown["much"]
+
+
 def test_views_are_private_until_they_are_shared(page, client, carol, bob, detector):
     save(client)
     view = SavedView.objects.get()

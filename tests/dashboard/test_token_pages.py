@@ -26,6 +26,11 @@ def browser(client, carol):
     return client
 
 
+def test_a_new_one_only_reads_unless_told_otherwise(browser):
+    html = browser.get("/tokens/new").content.decode()
+    assert re.findall(r'name="scopes" value="(\w+)" checked', html) == ["read"]
+
+
 def test_a_token_is_made_and_shown_once(browser, carol, detector):
     answer = made(browser, description="<b>by the crane</b>", project="birds")
     text = answer.content.decode()

@@ -9,6 +9,7 @@ from django.db import connection, transaction
 from inference_store.contract.filters import BaseInferenceFilter, NewGetInferencesRequest
 from inference_store.models import Embedding, Entry, Inference, Leftover
 from inference_store.query import facets, neighbours, pages
+from inference_store.query.charts import count_entries
 from inference_store.query.counts import count_matching
 from inference_store.query.granular import granular_page
 from inference_store.query.matching import matching
@@ -67,6 +68,8 @@ def disagreeing(model):
         wrong += [(labels, told, true)] if told != true else []
     if facets.labels(model) != labels_of(model):
         wrong.append((facets.labels(model), labels_of(model)))
+    if count_entries(model, BaseInferenceFilter()) != sum(count for _, count in labels_of(model)):
+        wrong.append("entries")
     request = NewGetInferencesRequest.model_validate({"pagination": {"limit": 1_000}})
     rows = granular_page(model, request).granular_inferences
     if len(rows) != sum(count for _, count in labels_of(model)):
