@@ -21,7 +21,8 @@ class LabelColours:
         # In an order that counts don't change, so that colours stay while these are the labels.
         for label in sorted(list(labels)[:SERIES]):
             wished = _hashed(label)
-            self._own[label] = min(free, key=lambda number: (number - wished) % SERIES)
+            # In steps of three, as those next to each other are more alike.
+            self._own[label] = min(free, key=lambda number: 3 * (number - wished) % SERIES)
             free.discard(self._own[label])
 
     def __getitem__(self, label: str) -> int:

@@ -40,6 +40,15 @@ def noted() -> bool:
     return here and bool(_noted)
 
 
+def note_again(uses: dict[Use, int]) -> None:
+    """What was taken, and could not be written down."""
+    _here.noted = True
+    with _lock:
+        for use, count in uses.items():
+            if use in _noted or len(_noted) < MOST_NOTED:
+                _noted[use] += count
+
+
 def take_noted() -> dict[Use, int]:
     """How often each key was used since the last call."""
     with _lock:

@@ -18,7 +18,7 @@ from inference_store.contract.errors import Refusal
 from inference_store.models import Inference, RegisteredModel, SearchSlot
 from inference_store.models.job import hence
 from inference_store.models.search_slot import Unfit
-from inference_store.query.uses import noted, take_noted
+from inference_store.query.uses import note_again, noted, take_noted
 from inference_store.services import catalogues, jobs
 from inference_store.services.slots import FilledSlots, wait_for_writers
 
@@ -48,7 +48,7 @@ class _Pace:
 
 
 def write_down_uses(*, at_once: bool = False) -> None:
-    """Add what reads noted to the keys' rows, now and then, after a request; a failure is logged alone."""
+    """Add what reads noted to the keys' rows, now and then, after a request; what fails, the next time."""
     now = time.monotonic()
     if (
         connection.in_atomic_block
@@ -63,8 +63,9 @@ def write_down_uses(*, at_once: bool = False) -> None:
             cursor.execute("select set_config('statement_timeout', '1s', true)")
             for (model, type_, key), count in sorted(uses.items()):
                 cursor.execute(ADD_USES, [type_, key, count, model])
-    except DatabaseError:
-        logger.warning("%d uses of metadata keys were not written down.", len(uses), exc_info=True)
+    except DatabaseError as error:
+        note_again(uses)
+        logger.warning("%d uses of metadata keys are written down later: %s", len(uses), error)
 
 
 ADD_USES = """

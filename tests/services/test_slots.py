@@ -436,6 +436,26 @@ def test_uses_are_written_down_after_a_request():
     assert uses.take_noted()
 
 
+@pytest.mark.django_db(transaction=True)
+def test_uses_that_could_not_be_written_down_are_the_next_time(caplog):
+    model = make_model()
+    uses.note_use(model, "int", "k")
+    slot_assignment.write_down_uses(at_once=True)
+    filling = connection.copy()  # somebody who holds the key's row for longer than a request may wait
+    filling.set_autocommit(False)
+    with filling.cursor() as cursor:
+        cursor.execute("select from inference_store_searchslot for update")
+    for _ in range(2):
+        uses.note_use(model, "int", "k")
+    slot_assignment.write_down_uses(at_once=True)
+    filling.close()
+    assert SearchSlot.objects.get().uses == 1
+    slot_assignment.write_down_uses(at_once=True)
+    assert SearchSlot.objects.get().uses == 3
+    (said,) = [record for record in caplog.records if "written down later" in record.getMessage()]
+    assert said.exc_info is None
+
+
 # --- The command --------------------------------------------------------------------------------------------
 @pytest.mark.django_db
 def test_the_command(capsys):
