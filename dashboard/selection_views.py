@@ -70,10 +70,13 @@ def _unprotect_all(request: HttpRequest, selected: Selection, count: int) -> Htt
     if form.is_valid():
         _protect(request, selected, count, False)
         return redirect(_page(selected.model, selected.query))
-    context = _asked_of(selected, count, form)
-    return render(
-        request, "dashboard/unprotect_selection.html", context, status=400 if form.is_bound else 200
-    )
+    context = _asked_of(selected, count, form) | {
+        "what": f"Lift the protection of {_words(count)}",
+        "verb": "unprotect",
+        "action": reverse("dashboard:selection", args=[selected.model.model_id]),
+    }
+    status = 400 if form.is_bound else 200
+    return render(request, "dashboard/unprotect_selection.html", context, status=status)
 
 
 def _export(request: HttpRequest, selected: Selection) -> HttpResponse:
@@ -113,7 +116,13 @@ def _confirm(
 ) -> HttpResponse:
     there = selected.there() if selected.ids else []
     context = _asked_of(selected, count, form or _form(count, "delete"))
-    context |= {"there": there, "gone_count": len(selected.ids) - len(there)}
+    context |= {
+        "what": f"Delete {_words(count)}",
+        "verb": "delete",
+        "action": reverse("dashboard:delete_selection", args=[selected.model.model_id]),
+        "there": there,
+        "gone_count": len(selected.ids) - len(there),
+    }
     return render(request, "dashboard/delete_selection.html", context, status=status)
 
 
