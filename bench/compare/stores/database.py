@@ -10,8 +10,13 @@ SLOTS = {
     "n3": ("json.float", "weather.wind.speed"),
 }
 """The keys that the operations search by."""
-TABLES = ("inference", "entry", "embedding", "metadatakey", "segmentcolumn")
-SIZES = "select pg_table_size(%s::regclass), pg_indexes_size(%s::regclass)"
+SIZES = r"""
+    select substr(relname, 17), pg_table_size(oid), pg_indexes_size(oid) from pg_class
+     where relkind = 'r' and relname like 'inference\_store\_%'
+       and pg_total_relation_size(oid) > pg_database_size(current_database()) / 1000
+     order by pg_total_relation_size(oid) desc
+"""
+"""Of the tables that a thousandth of the database is in, so of all that grow with inferences."""
 
 
 def use(home: Path) -> None:
@@ -56,10 +61,9 @@ def bytes_held() -> dict[str, int]:
 
     held = {}
     with connection.cursor() as cursor:
-        for table in TABLES:
-            name = f"inference_store_{table}"
-            cursor.execute(SIZES, [name, name])
-            held[f"{table} rows"], held[f"{table} indexes"] = cursor.fetchone()
+        cursor.execute(SIZES)
+        for table, rows, indexes in cursor.fetchall():
+            held[f"{table} rows"], held[f"{table} indexes"] = rows, indexes
     return held
 
 
