@@ -147,7 +147,7 @@ def policy_errors(error: ValidationError) -> dict[str, str]:
     """The contract's errors about a policy by field, in the words of a form."""
     found = {}
     for problem in error.errors(include_url=False, include_context=False, include_input=False):
-        message = message_of(problem).replace("Input should be", "must be")
+        message = message_of(problem)
         for field, words in SPOKEN.items():
             message = message.replace(field, words)
         # The one rule over two fields is told beside the second.

@@ -1,11 +1,23 @@
 """The one shape of an error on the wire, and the exception that becomes it."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from inference_store.contract.base import IN_AN_ADDRESS, NO_NUL, ResponseModel
 
-MESSAGES = {"extra_forbidden": "unknown field", "missing": "is required"}
+MESSAGES = {
+    "extra_forbidden": "unknown field",
+    "missing": "is required",
+    **dict.fromkeys(("float_parsing", "float_type"), "must be a number"),
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "must be a whole number"),
+    **dict.fromkeys(("bool_parsing", "bool_type"), "must be true or false"),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "must be an object"),
+    "string_type": "must be text",
+    "list_type": "must be a list",
+}
+SHOULD = re.compile(r"^(Input|String|List) should ")
+BOUNDS = {"greater than or equal to": "at least", "less than or equal to": "at most"}
 PATTERNS = {
     NO_NUL: "holds a NUL character: remove it",
     IN_AN_ADDRESS: "may hold no slash and no control character: it stands in addresses",
@@ -18,7 +30,12 @@ def message_of(problem: Mapping[str, Any]) -> str:
     if kind == "string_pattern_mismatch":
         found = (words for pattern, words in PATTERNS.items() if f"'{pattern}'" in problem["msg"])
         return next(found, str(problem["msg"]))
-    return MESSAGES.get(kind or "") or str(problem["msg"]).removeprefix("Value error, ")
+    if kind in MESSAGES:
+        return MESSAGES[kind]
+    message = SHOULD.sub("must ", str(problem["msg"]).removeprefix("Value error, "))
+    for theirs, ours in BOUNDS.items():
+        message = message.replace(f"must be {theirs}", f"must be {ours}")
+    return message
 
 
 class ErrorBody(ResponseModel):

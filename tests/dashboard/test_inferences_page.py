@@ -138,7 +138,7 @@ def test_chips_lead_out_one_by_one(page, detector):
         ("lable=owl", "there is no such parameter"),
         ("sort=embedding_distance", "needs embedding_filters"),
         ("cursor=made-up", "is not a cursor"),
-        ("limit=0", "greater than or equal to 1"),
+        ("limit=0", "at least 1"),
     ],
 )
 def test_a_wrong_filter_is_400_beside_its_field_and_lists_nothing(query, message, page, detector):
