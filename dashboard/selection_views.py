@@ -17,6 +17,7 @@ from inference_store.filtersets import InferenceFilterSet
 from inference_store.models import RegisteredModel, Role
 
 ROLES = {"export": Role.VIEWER, "delete": Role.EDITOR, "protect": Role.ADMIN, "unprotect": Role.ADMIN}
+NOTHING = "Nothing is selected: tick some inferences, or all that match."
 TOO_MANY = (
     f"These are more than {MOST_AT_ONCE:,}, or counting them took too long: narrow the filter, or use the "
     "SDK; what grows old is deleted by retention."
@@ -39,7 +40,7 @@ def selection(request: HttpRequest, model_id: str) -> HttpResponse:
 def _act(request: HttpRequest, selected: Selection, action: str) -> HttpResponse:
     back = _page(selected.model, selected.query)
     if selected.is_empty:
-        messages.error(request, "Nothing is selected: tick some inferences, or all that match.")
+        messages.error(request, NOTHING)
     elif action == "export":
         return _export(request, selected)
     elif (count := selected.count()) is None:
@@ -93,8 +94,9 @@ def delete_selection(request: HttpRequest, model_id: str) -> HttpResponse:
     model = model_of(request, model_id, Role.EDITOR)
     try:
         selected = selection_of(model, request.POST)
-        count = None if selected.is_empty else selected.count()
-        if count is None:
+        if selected.is_empty:
+            raise Refusal.invalid("id", NOTHING)
+        if (count := selected.count()) is None:
             raise Refusal.invalid("typed", TOO_MANY)
         form = _form(count, "delete", request.POST)
         if not form.is_valid():

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, BinaryIO, ClassVar, TypeAlias
 
 import orjson
 
@@ -115,6 +115,9 @@ class Writer:
     def inference(self, whole: WholeInference) -> Iterator[Output]:
         """The pieces of one inference. Its `input` is None where its bytes are gone."""
         raise NotImplementedError
+
+    def note_copied(self, whole: WholeInference, source: BinaryIO) -> None:
+        """Count what is to be told of an input that is copied, read from its beginning."""
 
     def end_of_batch(self, number: int) -> Iterator[Output]:
         """What is left to write of a batch, counted from 0."""

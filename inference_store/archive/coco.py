@@ -60,7 +60,7 @@ class Coco(PictureWriter):
         except ValueError:
             self.counters["skipped_unreadable_masks"] += 1
             return None
-        if shape is None or not 0 < shape.area < math.inf:
+        if shape is None or not 0 < shape.area < math.inf or not all(map(math.isfinite, shape.bbox)):
             self.counters["skipped_entries_without_shape"] += 1
             return None
         return shape

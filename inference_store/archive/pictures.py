@@ -1,13 +1,20 @@
 """What COCO and YOLO have in common: pictures for training, with what was seen in them."""
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, TypeAlias
+from contextlib import suppress
+from typing import BinaryIO, ClassVar, TypeAlias
+
+from PIL import Image
 
 from inference_store.archive.base import Copy, Output, Plan, Writer, file_name, refuse_task
 from inference_store.contract.entries import Entry
 from inference_store.models import RegisteredModel
 from inference_store.query.whole import WholeInference
 
+ORIENTATION, UPRIGHT = 0x0112, 1
+"""Of EXIF."""
+TURNABLE = {"image/jpeg": "JPEG", "image/tiff": "TIFF", "image/webp": "WEBP"}
+"""As Pillow calls them. Of a PNG it would read all pixels before it knew."""
 Ring: TypeAlias = Sequence[tuple[float, float]]
 
 
@@ -37,6 +44,15 @@ class PictureWriter(Writer):
             self.counters["images"] += 1
             yield Copy(f"images/{file_name(whole)}")
             yield from self.picture(whole, picture.width, picture.height)
+
+    def note_copied(self, whole: WholeInference, source: BinaryIO) -> None:
+        """Whether it says that it is to be shown turned: geometries are of its pixels as they are stored."""
+        if whole.input is None or whole.input.media_type not in TURNABLE:
+            return
+        # Only what stands before the pixels is read. What is no such picture after all says nothing.
+        with suppress(Exception), Image.open(source, formats=list(TURNABLE.values())) as picture:
+            if picture.getexif().get(ORIENTATION, UPRIGHT) > UPRIGHT:
+                self.counters["turned_pictures"] += 1
 
     def classed(self, whole: WholeInference) -> Iterator[tuple[int, Entry]]:
         """The entries, each with the position of its label."""

@@ -10,6 +10,8 @@ from inference_store.contract.enums import TaskType
 from inference_store.contract.geometry import oriented_corners
 from inference_store.query.whole import WholeInference
 
+DIGITS = 8
+
 
 class Yolo(PictureWriter):
     """`images/`, `labels/` and `data.yaml`, in the order of labels.
@@ -28,7 +30,7 @@ class Yolo(PictureWriter):
                 self.counters["skipped_entries_without_shape"] += 1
                 continue
             self.counters["boxes"] += 1
-            told = " ".join(f"{number:.8f}" for number in numbers)
+            told = " ".join(f"{number:.{DIGITS}f}" for number in numbers)
             lines.append(f"{position} {told}\n")
         yield File(f"labels/{stem(whole.inference.inference_id)}.txt", "".join(lines).encode())
 
@@ -48,12 +50,10 @@ class Yolo(PictureWriter):
         if len(xs) == 2:
             (left, right), (top, bottom) = sorted(inside_x), sorted(inside_y)
             numbers = [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
-            area = numbers[2] * numbers[3]
         else:
-            corners = list(zip(inside_x, inside_y, strict=True))
-            numbers = [number for corner in corners for number in corner]
-            area = signed_area(corners)
-        if not area:
+            numbers = [number for corner in zip(inside_x, inside_y, strict=True) for number in corner]
+        numbers = [round(number, DIGITS) for number in numbers]
+        if not _has_extent(numbers):
             return None
         if min(xs) < 0 or min(ys) < 0 or max(xs) > width or max(ys) > height:
             self.counters["clipped_boxes"] += 1
@@ -64,6 +64,13 @@ class Yolo(PictureWriter):
         names = [f"  {position}: {_quoted(label)}\n" for position, label in enumerate(self.plan.labels)]
         told = "train: images\nval: images\nnames:" + ("\n" + "".join(names) if names else " {}\n")
         yield Joined("data.yaml", [told.encode()])
+
+
+def _has_extent(numbers: list[float]) -> bool:
+    """Of a box its width and height; of four corners their area."""
+    if len(numbers) == 4:
+        return min(numbers[2:]) > 0
+    return signed_area(list(zip(numbers[::2], numbers[1::2], strict=True))) != 0
 
 
 def _clipped(numbers: list[float], length: int) -> list[float]:

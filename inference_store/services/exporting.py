@@ -137,6 +137,9 @@ def _write_inference(writer: Writer, whole: WholeInference, draft: blobs.AnyDraf
         return
     with source:
         for output in writer.inference(whole):
+            if isinstance(output, Copy):
+                writer.note_copied(whole, source)
+                source.seek(0)
             _put(output, draft, source)
 
 

@@ -229,6 +229,10 @@ def test_what_has_no_shape_is_left_out_and_counted() -> None:
     assert content["annotations"][0]["segmentation"] == [[1, 1, 5, 1, 5, 5, 1, 5]]
     flat, _ = told([whole(entries=[box("a", 1, 1, 1, 5), box("a", -1e308, 0, 1e308, 1e308)])])
     assert flat["annotations"] == []
+    far = [{"x": -1.7e308, "y": 0}, {"x": 1.7e308, "y": 0}, {"x": 1, "y": 1e-300}]
+    wide, counts = told([whole(entries=[{"label": "a", "contours": [far]}], task=MASK)])
+    assert wide["annotations"] == []
+    assert counts["skipped_entries_without_shape"] == 1
 
 
 def test_inferences_that_teach_nothing_are_left_out_and_counted() -> None:

@@ -16,6 +16,7 @@ from inference_store.archive import WRITERS
 from inference_store.client.verification import verify_archive
 from inference_store.contract.enums import TaskType
 from inference_store.contract.jobs import NewExportTaskRequest
+from inference_store.models import RegisteredModel
 from inference_store.services import exporting, exports
 from tests.archive.driver import box
 from tests.making import make_model, make_request, make_upload, make_user, store
@@ -117,6 +118,32 @@ def test_the_documented_lines_read_it(format_, made, tmp_path, monkeypatch):
         "csv": lambda: names["ids"] == IDS and names["frame"]["created_at"].dt.tz is not None,
     }
     assert read[format_]()
+
+
+def in_form(form, orientation):
+    exif = Image.Exif()
+    if orientation:
+        exif[0x0112] = orientation
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48), (200, 0, 0)).save(file, form, exif=exif)
+    return file.getvalue()
+
+
+def test_pictures_that_are_shown_turned_are_counted(made):
+    """They go in as they are: the labels are of their pixels."""
+    model = RegisteredModel.objects.get()
+    turned = {"jpeg": in_form("JPEG", 6), "tiff": in_form("TIFF", 3), "webp": in_form("WEBP", 8)}
+    upright = {"one": in_form("JPEG", 1), "none": in_form("JPEG", None)}
+    for name, content in (turned | upright).items():
+        key = make_upload(model, content)
+        store(model, make_request(model, name, entries=[box("boat", 1, 2, 30, 40)], key=key))
+    for format_ in ("coco", "yolo"):
+        archive, manifest = made(format_)
+        assert manifest["counts"]["turned_pictures"] == 3
+        assert archive.read("images/jpeg.jpg") == turned["jpeg"]
+        assert archive.read("images/tiff.tif") == turned["tiff"]
+    _, manifest = made("archive")
+    assert "turned_pictures" not in manifest["counts"]
 
 
 def test_every_count_is_documented():

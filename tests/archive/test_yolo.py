@@ -51,7 +51,7 @@ def test_labels_read_back_as_the_boxes(drawn: Any) -> None:
     width, height, left, top, right, bottom = drawn
     rows, counts = labels_of(whole("one", [box("a", left, top, right, bottom)], picture=(width, height)))
     if not rows:
-        assert min(right - left, bottom - top) < 1e-6
+        assert right - left < 1e-8 * width or bottom - top < 1e-8 * height
         return
     ((_, x, y, w, h),) = rows
     found = [(x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height]
@@ -64,7 +64,7 @@ def test_what_overhangs_is_cut_off(drawn: Any) -> None:
     width, height, left, top, right, bottom = drawn
     seen = [max(left, 0), max(top, 0), min(right, width), min(bottom, height)]
     rows, counts = labels_of(whole("one", [box("a", left, top, right, bottom)], picture=(width, height)))
-    if seen[2] - seen[0] < 1e-6 or seen[3] - seen[1] < 1e-6:
+    if seen[2] - seen[0] < 1e-8 * width or seen[3] - seen[1] < 1e-8 * height:
         return
     ((_, x, y, w, h),) = rows
     found = [(x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height]
@@ -119,6 +119,12 @@ def test_what_is_nowhere_in_the_picture_is_left_out_and_counted() -> None:
     endless = {"label": "a", "cx": 0.5, "cy": 0.5, "w": 1e308, "h": 1e308, "r": 0.3}
     rows, counts = labels_of(whole("one", [beyond, flat, endless], task=TILTED))
     assert (rows, counts["skipped_entries_without_shape"]) == ([], 3)
+    # What eight digits make a line or a point of.
+    thin = {"label": "a", "cx": 0.5, "cy": 0.5, "w": 1e-12, "h": 1e-12, "r": 0.0}
+    rows, counts = labels_of(whole("one", [thin], task=TILTED))
+    assert (rows, counts["skipped_entries_without_shape"]) == ([], 1)
+    rows, counts = labels_of(whole("one", [box("a", 1, 1, 1 + 1e-9, 9), box("a", 1, 0, 9, 1e-300)]))
+    assert (rows, counts["skipped_entries_without_shape"]) == ([], 2)
 
 
 def test_a_picture_without_boxes_has_an_empty_file() -> None:
