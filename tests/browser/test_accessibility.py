@@ -82,6 +82,7 @@ PAGES = {
 """Where each page is seen; the addresses hold what `seen` made."""
 LOGGED_OUT = {"login": ["/login/"], "help": ["/help/"]}
 OTHERS = {
+    "favicon": "leads to a picture",
     "logout": "posts",
     "oidc_sign_in": "leads elsewhere",
     "oidc_callback": "leads elsewhere",
