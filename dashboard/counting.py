@@ -33,16 +33,15 @@ def count_at_once(
 ) -> Count | None:
     """The count where it takes no time; None where it has to be waited for."""
     number = in_time(lambda: count_inferences(model, request), AT_ONCE_MS)
-    if number is None or not with_entries:
+    if number is None or not (with_entries and _counts_entries(request)):
         return None if number is None else Count(number)
-    entries = _entries(model, request, AT_ONCE_MS)
+    entries = in_time(lambda: count_entries(model, request.filters), AT_ONCE_MS)
     return None if entries is None else Count(number, entries=entries)
 
 
-def _entries(model: RegisteredModel, request: NewGetInferencesRequest, timeout_ms: int) -> int | None:
-    if request.embedding_filters is not None:
-        return None  # a search lists what has an embedding, which no count of entries asks
-    return in_time(lambda: count_entries(model, request.filters), timeout_ms)
+def _counts_entries(request: NewGetInferencesRequest) -> bool:
+    """A search lists what has an embedding, of which no count of entries knows."""
+    return request.embedding_filters is None
 
 
 def _up_to(model: RegisteredModel, request: NewGetInferencesRequest, most: int) -> int:
@@ -55,7 +54,10 @@ def count_patiently(
     """The count, or that there are more than so many; None where even that took too long."""
     number = in_time(lambda: count_inferences(model, request), PATIENCE_MS)
     if number is not None:
-        return Count(number, entries=_entries(model, request, BOUND_MS) if with_entries else None)
+        entries = None
+        if with_entries and _counts_entries(request):
+            entries = in_time(lambda: count_entries(model, request.filters), BOUND_MS)
+        return Count(number, entries=entries)
     least = in_time(lambda: _up_to(model, request, MOST_COUNTED + 1), BOUND_MS)
     if least is None:
         return None

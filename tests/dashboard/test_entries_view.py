@@ -58,6 +58,11 @@ def test_they_are_counted_beside_their_inferences(page, detector):
     assert counted("&minimum_score=0.5") == "2 inferences match, 2 entries"
     assert counted("&data_source=quay") == "1 inference matches, 2 entries"
     assert counted("&label=owl") == "1 inference matches, 1 entry"
+    task, project = TaskType.OBJECT_DETECTION, detector.project
+    searcher = make_model("searcher", task=task, embedding_size=2, project=project)
+    store(searcher, make_request(searcher, "one", entries=[box("owl"), box("heron")], embedding=[1, 0]))
+    found = page("/models/searcher/?view=rows&similar_to=one").content.decode()
+    assert re.search(r'<p class="count" id="count" data-counted><strong>1</strong> inference match', found)
     apart = page("/models/detector/count?view=rows&minimum_score=0.5").content.decode()
     assert "<strong>2</strong> inferences match, <strong>2</strong> entries" in apart
     assert (
