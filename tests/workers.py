@@ -11,9 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from django.conf import settings
 from django.db import connection
+from psycopg.sql import SQL, Identifier
 
 from inference_store.celery import app
 from inference_store.embedded import process
@@ -42,6 +44,13 @@ def database(name: str | None = None) -> dict[str, Any]:
     connection.ensure_connection()
     info = connection.connection.info
     return {"host": info.host, "port": info.port, "user": info.user, "dbname": name or info.dbname}
+
+
+def drop_database(server: psycopg.Connection[Any], name: str) -> None:
+    """Once our sessions are ended. `with (force)` is refused while autovacuum, a superuser's, is there."""
+    ours = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and usename = user"
+    server.execute(ours, [name])
+    server.execute(SQL("drop database if exists {}").format(Identifier(name)))
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:

@@ -24,7 +24,7 @@ from inference_store.services import backups, deletion, sweeping
 from inference_store.services.backups import BackupError
 from tests.cast import Cast, cast, detector, request_of  # noqa: F401
 from tests.workers import database as database_at
-from tests.workers import environment, wait_until
+from tests.workers import drop_database, environment, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TABLES = "select format('%I', tablename) from pg_tables where schemaname = 'public' order by 1"
@@ -64,7 +64,7 @@ def elsewhere(transactional_db: None) -> Iterator[str]:
     with psycopg.connect(**database_at(), autocommit=True) as server:
         server.execute(f"create database {name}")
         yield name
-        server.execute(f"drop database {name} with (force)")
+        drop_database(server, name)
 
 
 def contents(database: str | None = None) -> dict[str, list[str]]:

@@ -42,7 +42,7 @@ from inference_store.services import (
 from inference_store.services.audit_verification import verify
 from tests import oracle
 from tests.cast import Caller
-from tests.workers import database
+from tests.workers import database, drop_database
 from tools.upgrade_data import AUDIT_KEY, LARGEST
 
 HERE = Path(__file__).parent
@@ -120,7 +120,7 @@ def upgraded(request, django_db_setup, django_db_blocker, tmp_path_factory):
                 yield Upgraded(request.param)
             finally:
                 turn_to(own)
-                asking.execute(f'drop database if exists "{name}" with (force)')
+                drop_database(asking, name)
 
 
 @pytest.fixture(autouse=True)
