@@ -6,7 +6,7 @@ from hashlib import sha256
 from django.urls import reverse
 
 from dashboard.columns import cells_of
-from dashboard.label_colours import LabelColours, colours_of
+from dashboard.label_colours import LabelColours
 from dashboard.overlays import (
     PATHS_OF_A_PAGE,
     POINTS_OF_A_CARD,
@@ -81,14 +81,12 @@ def label_words(
     matched = {}
     if wanted is not None:
         matched = {row[0]: row[2] for row in label_counts([each for each in entries if meets(each, wanted)])}
-    rows = label_counts(entries)
-    ranks = {label: rank for rank, label in enumerate(matched)}
+    held = {label: (count, best) for label, count, best in label_counts(entries)}
     found = []
-    for label, count, best in sorted(rows, key=lambda row: ranks.get(row[0], len(ranks))):
-        score, best_of_all = score_words(matched.get(label, best)), score_words(best)
-        found.append(
-            LabelWords(label, count, score, colours[label], best_of_all if best_of_all != score else "")
-        )
+    for label in dict.fromkeys([*matched, *held]):
+        count, best = held[label]
+        score, highest = score_words(matched.get(label, best)), score_words(best)
+        found.append(LabelWords(label, count, score, colours[label], highest if highest != score else ""))
     return found
 
 
@@ -101,17 +99,16 @@ def cards_of(
     model: RegisteredModel,
     inferences: list[Inference],
     columns: list[str],
+    colours: LabelColours,
     *,
     with_shapes: bool = True,
-    colours: LabelColours | None = None,
     wanted: DeconstructedInferenceFilter | None = None,
 ) -> list[Card]:
-    """The cards of a page of inferences: a few queries, whatever its length.
+    """The cards of a page of inferences. Two queries, whatever its length.
 
-    `wanted` is what the page's filter asks of entries; `colours` are the model's where they are known.
+    `wanted` is what the page's filter asks of entries.
     """
     blobs = blobs_of(inferences)
-    colours = colours or colours_of(model)
     entries = entries_of(model, [inference.inference_id for inference in inferences])
     left, cards = PATHS_OF_A_PAGE, []
     for position, inference in enumerate(inferences):

@@ -33,15 +33,10 @@ def count_at_once(
 ) -> Count | None:
     """The count where it takes no time; None where it has to be waited for."""
     number = in_time(lambda: count_inferences(model, request), AT_ONCE_MS)
-    if number is None or not (with_entries and _counts_entries(request)):
+    if number is None or not with_entries:
         return None if number is None else Count(number)
     entries = in_time(lambda: count_entries(model, request.filters), AT_ONCE_MS)
     return None if entries is None else Count(number, entries=entries)
-
-
-def _counts_entries(request: NewGetInferencesRequest) -> bool:
-    """A search lists what has an embedding, of which no count of entries knows."""
-    return request.embedding_filters is None
 
 
 def _up_to(model: RegisteredModel, request: NewGetInferencesRequest, most: int) -> int:
@@ -55,7 +50,7 @@ def count_patiently(
     number = in_time(lambda: count_inferences(model, request), PATIENCE_MS)
     if number is not None:
         entries = None
-        if with_entries and _counts_entries(request):
+        if with_entries:
             entries = in_time(lambda: count_entries(model, request.filters), BOUND_MS)
         return Count(number, entries=entries)
     least = in_time(lambda: _up_to(model, request, MOST_COUNTED + 1), BOUND_MS)

@@ -34,7 +34,7 @@ def count(request: HttpRequest, model_id: str) -> HttpResponse:
     asked = request_of(model, filterset)
     counted = None
     if asked.request is not None:
-        counted = count_patiently(model, asked.request, with_entries=asked.view == ENTRIES)
+        counted = count_patiently(model, asked.request, with_entries=asked.counts_entries)
     template = "dashboard/_count.html" if is_fragment(request) else "dashboard/counted.html"
     context = {"model": model, "count": counted, "chips": filterset.chips(), "was_asked": True}
     return render(request, template, context, status=200 if asked.request is not None else 400)

@@ -70,6 +70,11 @@ class Asked:
     similarity: Similarity | None = None
 
     @property
+    def counts_entries(self) -> bool:
+        """A search lists what has an embedding, of which no count of entries knows."""
+        return self.view == ENTRIES and self.similarity is None
+
+    @property
     def is_descending(self) -> bool:
         pagination = self.request.pagination if self.request else None
         return bool(pagination and pagination.direction == PaginationSortDirection.DESCENDING.value)
@@ -246,8 +251,8 @@ def _find(model: RegisteredModel, asked: Asked, columns: Columns, colours: Label
         model,
         page.inferences,
         columns.shown_keys,
+        colours,
         with_shapes=asked.view == DEFAULT_VIEW,
-        colours=colours,
         wanted=request.filters.deconstructed_inference_filter,
     )
     return Found(cards, [], page.next_cursor)
@@ -314,4 +319,4 @@ def _count(model: RegisteredModel, asked: Asked, found: Found, *, is_first: bool
     is_whole = is_first and not found.next_cursor and not found.is_late
     if is_whole and asked.view != ENTRIES:
         return Count(found.length)
-    return count_at_once(model, asked.request, with_entries=asked.view == ENTRIES)
+    return count_at_once(model, asked.request, with_entries=asked.counts_entries)

@@ -112,7 +112,7 @@ def neighbours_of(model: RegisteredModel, found: Inference) -> Neighbours:
     if page is None:
         return Neighbours([], is_known=False)
     others = [each for each in page.inferences if each.inference_id != found.inference_id]
-    cards = cards_of(model, others[:MOST_NEIGHBOURS], [])
+    cards = cards_of(model, others[:MOST_NEIGHBOURS], [], colours_of(model))
     return Neighbours([Neighbour(card, _distance(card.inference.embedding_distance)) for card in cards])
 
 

@@ -19,11 +19,7 @@ _here = local()
 
 def note_use(model: RegisteredModel, type_: str, key: str) -> None:
     """A key of the model is searched by."""
-    _here.noted = True
-    use = (model.pk, slot_type(type_), key)
-    with _lock:
-        if use in _noted or len(_noted) < MOST_NOTED:
-            _noted[use] += 1
+    add_uses({(model.pk, slot_type(type_), key): 1})
 
 
 def note_filters(model: RegisteredModel, filters: Iterable[MetadataFilter]) -> None:
@@ -40,8 +36,8 @@ def noted() -> bool:
     return here and bool(_noted)
 
 
-def note_again(uses: dict[Use, int]) -> None:
-    """What was taken, and could not be written down."""
+def add_uses(uses: dict[Use, int]) -> None:
+    """So often was each key used, which is not written down yet."""
     _here.noted = True
     with _lock:
         for use, count in uses.items():

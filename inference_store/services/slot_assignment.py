@@ -18,7 +18,7 @@ from inference_store.contract.errors import Refusal
 from inference_store.models import Inference, RegisteredModel, SearchSlot
 from inference_store.models.job import hence
 from inference_store.models.search_slot import Unfit
-from inference_store.query.uses import note_again, noted, take_noted
+from inference_store.query.uses import add_uses, noted, take_noted
 from inference_store.services import catalogues, jobs
 from inference_store.services.slots import FilledSlots, wait_for_writers
 
@@ -64,7 +64,7 @@ def write_down_uses(*, at_once: bool = False) -> None:
             for (model, type_, key), count in sorted(uses.items()):
                 cursor.execute(ADD_USES, [type_, key, count, model])
     except DatabaseError as error:
-        note_again(uses)
+        add_uses(uses)
         logger.warning("%d uses of metadata keys are written down later: %s", len(uses), error)
 
 

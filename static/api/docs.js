@@ -1,11 +1,9 @@
-// Light or dark as on the store's own pages: the reader's choice, else the system's. Before the first paint.
+// Swagger UI is dark by a class. After theme.js, which knows what the reader chose, and before the first paint.
 (() => {
-  let chosen = null;
-  try { chosen = localStorage.getItem("theme"); } catch { /* private mode: the system's */ }
+  const root = document.documentElement;
   const system = matchMedia("(prefers-color-scheme: dark)");
   const show = () => {
-    const dark = chosen === "dark" || (chosen !== "light" && system.matches);
-    document.documentElement.classList.toggle("dark-mode", dark);
+    root.classList.toggle("dark-mode", root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
   };
   show();
   system.addEventListener("change", show);

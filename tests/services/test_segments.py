@@ -7,14 +7,12 @@ import pytest
 from django.db import connection, connections, transaction
 from django.db.models.functions import Now
 
-from inference_store import tasks
 from inference_store.contract.filters import BaseInferenceFilter
 from inference_store.models import SearchSlot, Segment, SegmentChange, SegmentColumn
 from inference_store.query import segments as reading
 from inference_store.query.matching import conditions_of
 from inference_store.query.segments import number_of
 from inference_store.services import segments, soft_deletion
-from inference_store.services.background import Background
 from tests import segmented
 from tests.making import LONG_AGO, make_model, make_request, store
 from tests.segmented import (
@@ -231,35 +229,3 @@ def test_who_writes_for_too_long_is_not_waited_for(monkeypatch):
     assert built == [0]
     assert not Segment.objects.exists()
     assert segments.build_due() == 1
-
-
-@pytest.mark.django_db(transaction=True)
-def test_the_task_builds_in_a_thread_once(monkeypatch):
-    begun, go_on = threading.Event(), threading.Event()
-
-    def build():
-        begun.set()
-        assert go_on.wait(60)
-
-    monkeypatch.setattr(segments, "build_due", build)
-    assert tasks.build_segments() is True
-    assert begun.wait(60)
-    assert tasks.build_segments() is False
-    go_on.set()
-    with segments._building.at_it:  # it is given back
-        pass
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_thread_has_its_connection_before_the_task_is_over():
-    """For then the worker closes its pool."""
-    taken, held, background = threading.Event(), [], Background("Anything")
-
-    def work():
-        held.append(connection.connection is not None)
-        assert taken.wait(60)
-
-    assert background.begin(work)
-    taken.set()
-    with background.at_it:
-        assert held == [True]

@@ -10,7 +10,6 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, connections, transaction
 from django.db.models.functions import Now
 
-from inference_store import tasks
 from inference_store.contract.filters import BaseInferenceFilter
 from inference_store.models import Embedding, Inference, UnitEmbedding, VectorIndex
 from inference_store.models.job import hence
@@ -334,22 +333,6 @@ def test_search_is_whole_while_others_write_and_indexes_are_built():
     vector_indexes.build_due(at_once=True)
     assert sum(index.row_count for index in chain_of(model)) > 3_000
     check(model, held)
-
-
-def test_the_task_builds_in_a_thread_once(monkeypatch):
-    begun, go_on = threading.Event(), threading.Event()
-
-    def build():
-        begun.set()
-        assert go_on.wait(60)
-
-    monkeypatch.setattr(vector_indexes, "build_due", build)
-    assert tasks.build_vector_indexes() is True
-    assert begun.wait(60)
-    assert tasks.build_vector_indexes() is False
-    go_on.set()
-    with vector_indexes._building.at_it:  # it is given back
-        pass
 
 
 def test_the_command():
