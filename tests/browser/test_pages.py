@@ -43,7 +43,7 @@ def test_log_in_filter_page_and_open(open_page, complaints):
     expect(page.get_by_role("heading", level=1)).to_have_text("i-58")
     expect(page.locator(".overlay .shape")).to_have_count(1)
     expect(page.locator(".overlay-words text")).to_have_text("kestrel 0.97")
-    page.wait_for_function("document.querySelector('.figure img').naturalWidth === 320")
+    expect(page.locator(".figure img")).to_have_js_property("naturalWidth", 320)
     assert complaints == []
 
 
@@ -86,7 +86,7 @@ def test_the_apis_page_is_as_dark_as_the_others(open_page, complaints):
 
     assert lightness() < 50
     page.emulate_media(color_scheme="light")
-    page.wait_for_function("!document.documentElement.classList.contains('dark-mode')")
+    expect(page.locator("html")).not_to_contain_class("dark-mode")
     page.evaluate("localStorage.setItem('theme', 'dark')")
     page.reload()
     assert lightness() < 50
@@ -116,7 +116,7 @@ def test_u_leads_to_the_list_as_it_was(open_page):
     page.wait_for_url("**/inferences/**")
     page.keyboard.press("u")
     page.wait_for_url("**/?label=kestrel")
-    page.wait_for_function(f"scrollY === {where}")
+    expect(page.locator("html")).to_have_js_property("scrollTop", where)
 
 
 def test_keys(open_page, complaints):
