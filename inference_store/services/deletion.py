@@ -146,11 +146,14 @@ def _delete_some(queryset: QuerySet[Inference]) -> tuple[int | None, list[tuple[
 
 
 def delete_rows(keys: list[int]) -> Doomed:
-    """Delete the inferences of these keys, which the caller has locked, and doom their blobs."""
-    leftovers.remove(keys)
+    """Delete the inferences of these keys, which the caller has locked, and doom their blobs.
+
+    Rows before entries, as all who store or delete do: so the counts that both change are locked in order.
+    """
     with connection.cursor() as cursor:
         statement = SQL("delete from {} where id = any(%s::bigint[])")
         cursor.execute(statement.format(Identifier(Inference._meta.db_table)), [array_of(keys)])
+    leftovers.remove(keys)
     return doom(keys)
 
 
