@@ -18,7 +18,8 @@ help:  ## This list
 up: $(VENV)/.for-up  ## Run the store: PORT=8000 HOST=127.0.0.1, DEMO=no leaves it empty
 	@exec $(PY) manage.py up --host $(HOST) --port $(PORT) $(if $(filter no,$(DEMO)),--no-demo)
 
-JOBS ?= 2
+# More than cores, as tests wait for servers now and then.
+JOBS ?= 3
 
 test: $(VENV)/.for-dev tools  ## Run the tests: ARGS="-k filter" narrows them, JOBS=1 takes one after the other
 	@$(PY) -m pytest -m "not soak" -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)

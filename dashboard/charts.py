@@ -165,7 +165,7 @@ def _choice(name: str, is_chosen: bool) -> ChartChoice:
 
 def _is_chart(name: str) -> bool:
     type_, key = key_of(name)
-    return name in TITLES or (type_ in CHARTED and bool(key))
+    return name in TITLES or (type_ in CHARTED and bool(key) and "\x00" not in key)
 
 
 def _pairs(data: QueryDict, besides: Iterable[str] = ()) -> list[tuple[str, str]]:

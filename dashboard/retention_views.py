@@ -10,6 +10,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
+from pydantic import ValidationError
 
 from dashboard import retention_words
 from dashboard.forms import ConfirmForm, NewPolicyForm
@@ -153,11 +154,13 @@ def _begin(
     dry_run: bool,
     preview_task_id: str | None = None,
 ) -> HttpResponse:
-    asked = NewRetentionTaskRequest(
-        dry_run=dry_run, retention_policy_id=policy_id[:100], preview_task_id=preview_task_id
-    )
     try:
+        asked = NewRetentionTaskRequest(
+            dry_run=dry_run, retention_policy_id=policy_id[:100], preview_task_id=preview_task_id
+        )
         task = service.create_task(model=model, user=request.user, request=asked)
+    except ValidationError:
+        raise Http404 from None  # no policy is called that
     except Refusal as refusal:
         messages.error(request, refusal.message)
         if preview_task_id is not None:

@@ -17,7 +17,7 @@ from dashboard.reaching import answered, model_of, posted
 from dashboard.results import DEFAULT_VIEW, VIEWS, request_of
 from inference_store.contract.errors import Refusal
 from inference_store.filtersets import PAGE_POSITION, InferenceFilterSet, without_empties
-from inference_store.models import RegisteredModel, SavedView
+from inference_store.models import RegisteredModel, Role, SavedView
 from inference_store.services import saved_views as service
 
 LISTED = 100
@@ -38,15 +38,17 @@ class SavedRow:
     words: list[str]
     more: int
     shown_as: str
+    may_delete: bool
 
 
-def _row(view: SavedView) -> SavedRow:
+def _row(view: SavedView, user_id: int | None, role: Role | None) -> SavedRow:
     data = QueryDict(view.query)
     words = [chip.words for chip in InferenceFilterSet(data, allowed=PAGE_NAMES).chips()]
     if data.get("similar_to") or data.get("vector"):
         words.insert(0, f"like {data['similar_to']}" if data.get("similar_to") else "like a pasted vector")
     shown_as = VIEWS[data["view"] if data.get("view") in VIEWS else DEFAULT_VIEW].words
-    return SavedRow(view, words[:MOST_WORDS], len(words[MOST_WORDS:]), shown_as)
+    may_delete = service.may_delete(view, user_id, role)
+    return SavedRow(view, words[:MOST_WORDS], len(words[MOST_WORDS:]), shown_as, may_delete)
 
 
 @login_required
@@ -56,7 +58,9 @@ def saved_views(request: HttpRequest, model_id: str) -> HttpResponse:
     model = model_of(request, model_id)
     if request.method == "POST":
         return _save(request, model)
-    context = {"model": model, "rows": [_row(view) for view in views_of(request, model)]}
+    role = model.project.role_of(request.user)
+    rows = [_row(view, request.user.pk, role) for view in views_of(request, model)]
+    context = {"model": model, "rows": rows}
     return render(request, "dashboard/saved_views.html", context)
 
 
@@ -108,7 +112,7 @@ def open_view(request: HttpRequest, view_id: UUID) -> HttpResponse:
 
 @posted
 def change_view(request: HttpRequest, view_id: UUID, change: str) -> HttpResponse:
-    """Rename, share, unshare or delete one's own."""
+    """Rename, share, unshare or delete one's own; an admin deletes also others' that are shared."""
     user: Any = request.user
     try:
         if change == "rename":

@@ -1,5 +1,6 @@
 """A query string narrows the audit log: its pages, its downloads and the REST list share it."""
 
+from datetime import UTC
 from typing import Any
 
 import django_filters
@@ -17,6 +18,13 @@ ACTIONS = [(each.value, each.value) for each in AuditAction]
 class AuditFilterForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
+        for name in ("since", "until"):
+            try:
+                _ = cleaned[name] and cleaned[name].astimezone(UTC)
+            except KeyError:
+                pass  # it says what is wrong already
+            except OverflowError:
+                self.add_error(name, "Enter a time between the years 1 and 9999, in UTC.")
         if cleaned.get("inference_id") and not cleaned.get("model_id"):
             self.add_error("inference_id", "Name its model too.")
         return cleaned

@@ -11,12 +11,13 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from inference_store.admin.asking import Asked
 from inference_store.admin.auditing import Audited, named
 from inference_store.admin.permissions import is_superuser
 
 
 @admin.register(AccessAttempt)
-class Attempts(Audited, admin.ModelAdmin):
+class Attempts(Asked, Audited, admin.ModelAdmin):
     list_display = ("username", "ip_address", "failures_since_start", "attempt_time", "locked_until", "door")
     list_filter = ("attempt_time",)
     search_fields = ("username", "=ip_address")

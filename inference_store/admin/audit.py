@@ -6,12 +6,13 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
+from inference_store.admin.asking import Asked
 from inference_store.admin.permissions import is_superuser
 from inference_store.models import AuditRecord
 
 
 @admin.register(AuditRecord)
-class AuditRecords(admin.ModelAdmin):
+class AuditRecords(Asked, admin.ModelAdmin):
     list_display = (
         "recorded_at",
         "action",

@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from inference_store.admin.asking import Asked
 from inference_store.admin.permissions import OfOwnModels
 from inference_store.models import Export
 
@@ -27,7 +28,7 @@ class LookedAt(OfOwnModels):
 
 
 @admin.register(Export)
-class Exports(LookedAt, admin.ModelAdmin):
+class Exports(Asked, LookedAt, admin.ModelAdmin):
     list_display = ("created_at", "registered_model", "format", "state", "counts", "started_by", "page")
     list_select_related = ("registered_model",)
     list_filter = ("state", "format")

@@ -4,6 +4,7 @@
 from django.contrib import admin
 from django.forms import ModelForm
 
+from inference_store.admin.asking import Asked
 from inference_store.admin.auditing import Audited
 from inference_store.admin.permissions import ForSuperusers
 from inference_store.admin.users import UsernameField
@@ -19,7 +20,7 @@ class IdentityForm(ModelForm):
 
 
 @admin.register(Identity)
-class Identities(Audited, ForSuperusers, admin.ModelAdmin):
+class Identities(Asked, Audited, ForSuperusers, admin.ModelAdmin):
     form = IdentityForm
     list_display = ("user", "subject", "issuer", "created_at")
     list_select_related = ("user",)

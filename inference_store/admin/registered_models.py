@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.db.models import ForeignKey, QuerySet
 from django.http import HttpRequest
 
+from inference_store.admin.asking import Asked
 from inference_store.admin.auditing import Audited
 from inference_store.admin.permissions import OfOwnProjects
 from inference_store.models import Project, RegisteredModel
@@ -14,7 +15,7 @@ from inference_store.models.access import validate_identifier
 
 
 @admin.register(RegisteredModel)
-class RegisteredModels(Audited, OfOwnProjects, admin.ModelAdmin):
+class RegisteredModels(Asked, Audited, OfOwnProjects, admin.ModelAdmin):
     list_display = ("model_id", "project", "task_type", "embedding_size", "created_at")
     list_select_related = ("project",)
     list_filter = ("task_type",)

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from dashboard.forms import ConfirmForm, policy_errors
 from dashboard.retention_words import action_words, next_run, policy_words, schedule_words
+from inference_store.admin.asking import Asked
 from inference_store.admin.exports import LookedAt
 from inference_store.admin.permissions import OfOwnModels
 from inference_store.contract.errors import Refusal
@@ -56,7 +57,7 @@ class PolicyForm(ModelForm):
 
 
 @admin.register(RetentionPolicy)
-class RetentionPolicies(OfOwnModels, admin.ModelAdmin):
+class RetentionPolicies(Asked, OfOwnModels, admin.ModelAdmin):
     form = PolicyForm
     list_display = ("registered_model", "project", "words", "next_run", "last_scheduled_at", "preview")
     list_select_related = ("registered_model__project",)
@@ -197,7 +198,7 @@ class RetentionPolicies(OfOwnModels, admin.ModelAdmin):
 
 
 @admin.register(RetentionTask)
-class RetentionTasks(LookedAt, admin.ModelAdmin):
+class RetentionTasks(Asked, LookedAt, admin.ModelAdmin):
     list_display = (
         *("created_at", "registered_model", "kind", "state", "records", "blobs", "started_by", "page"),
     )

@@ -11,6 +11,7 @@ from django.forms import CheckboxSelectMultiple, ModelForm, MultipleChoiceField,
 from django.http import HttpRequest
 from django.utils import timezone
 
+from inference_store.admin.asking import Asked
 from inference_store.admin.auditing import Audited
 from inference_store.admin.permissions import is_staff, is_superuser
 from inference_store.contract.enums import TokenScope
@@ -39,7 +40,7 @@ class TokenForm(ModelForm):
 
 
 @admin.register(Token)
-class Tokens(Audited, admin.ModelAdmin):
+class Tokens(Asked, Audited, admin.ModelAdmin):
     form = TokenForm
     list_display = ("name", "hint", "user", "scopes", "project", "created_at", "last_used_at", "expires_at")
     list_select_related = ("user", "project")

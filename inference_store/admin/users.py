@@ -10,14 +10,15 @@ from django.db.models import QuerySet
 from django.forms import BaseInlineFormSet, ModelChoiceField, ModelForm, TextInput, ValidationError
 from django.http import HttpRequest
 
+from inference_store.admin.asking import Asked
 from inference_store.admin.auditing import Audited
 from inference_store.admin.permissions import ForSuperusers, OfOwnProjects
-from inference_store.models import Membership, Project, Role, User
+from inference_store.models import Membership, Project, Role, Token, User
 from inference_store.services import members
 
 
 @admin.register(User)
-class Users(Audited, ForSuperusers, UserAdmin):
+class Users(Asked, Audited, ForSuperusers, UserAdmin):
     list_display = ("username", "email", "is_active", "is_staff", "is_superuser", "last_login")
     show_full_result_count = False
 
@@ -44,6 +45,11 @@ class UsernameField(ModelChoiceField):
 
 class MembershipForm(ModelForm):
     user = UsernameField()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Who is a member stays one, deactivated or not.
+        self.fields["user"].queryset |= User.objects.filter(pk=self.instance.user_id)  # type: ignore[attr-defined]
 
     class Meta:
         model = Membership
@@ -80,7 +86,7 @@ class Members(OfOwnProjects, admin.TabularInline):
 
 
 @admin.register(Project)
-class Projects(Audited, OfOwnProjects, admin.ModelAdmin):
+class Projects(Asked, Audited, OfOwnProjects, admin.ModelAdmin):
     list_display = ("project_id", "name", "created_at")
     search_fields = ("project_id", "name")
     fields = ("project_id", "name")
@@ -100,6 +106,11 @@ class Projects(Audited, OfOwnProjects, admin.ModelAdmin):
         if obj is None or not super().has_delete_permission(request, obj):
             return False
         return not obj.models.exists()
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[str], Any]:
+        """With its members' tokens, which are good for nothing else, whosever they are."""
+        found, count, needed, protected = super().get_deleted_objects(objs, request)
+        return found, count, needed - {str(Token._meta.verbose_name)}, protected
 
     def save_related(self, request: HttpRequest, form: ModelForm, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)

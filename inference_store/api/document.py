@@ -43,7 +43,7 @@ class BearerScheme(OpenApiAuthenticationExtension):
 
     def get_security_requirement(self, auto_schema: Any) -> dict[str, list[str]]:
         declared = getattr(getattr(auto_schema.view, auto_schema.method.lower()), "operation", None)
-        return {self.name: [declared.scope.value] if declared else []}
+        return {self.name: [each.value for each in declared.scopes] if declared else []}
 
 
 @lru_cache(maxsize=1)

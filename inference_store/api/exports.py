@@ -18,8 +18,14 @@ from inference_store.services import exports
 from inference_store.services.exports import ToldExport
 
 
-def with_url(request: Request, told: ToldExport) -> ExportTask:
-    """The task, with a URL to read the archive at while it is there."""
+def handed_out(request: Request, model: RegisteredModel, told: list[ToldExport]) -> list[ExportTask]:
+    """The tasks, with URLs to read the archives at that are there; that these were handed out is recorded."""
+    if readable := [each.task.id for each in told if each.archive_key is not None]:
+        exports.record_link(model, readable)
+    return [_with_url(request, each) for each in told]
+
+
+def _with_url(request: Request, told: ToldExport) -> ExportTask:
     if told.archive_key is not None:
         told.task.presigned_url = presigned(
             request,
@@ -29,13 +35,6 @@ def with_url(request: Request, told: ToldExport) -> ExportTask:
             blobs.archive_name(told.archive_key),
         )
     return told.task
-
-
-def handed_out(request: Request, model: RegisteredModel, told: list[ToldExport]) -> list[ExportTask]:
-    """The tasks with their URLs; that these were handed out is recorded."""
-    if readable := [each.task.id for each in told if each.archive_key is not None]:
-        exports.record_link(model, readable)
-    return [with_url(request, each) for each in told]
 
 
 class ExportTasks(StoreView):
@@ -55,7 +54,7 @@ class ExportTasks(StoreView):
         `format` is the archive of inputs and JSON lines unless it says coco, yolo, parquet, jsonl or csv.
         """
         export = exports.create_export(model=model, user=user_of(request), request=body)
-        return HTTPStatus.CREATED, with_url(request, exports.told(export))
+        return HTTPStatus.CREATED, exports.told(export).task
 
     @operation(
         "list_export_tasks",
@@ -101,9 +100,12 @@ class StopExportTask(StoreView):
         tag="exports",
     )
     def post(self, request: Request, model: RegisteredModel, task_id: str) -> Answer:
-        """Stop it and remove what it wrote: by the one who began it, or an editor; what has ended stays."""
+        """Stop it and remove what it wrote: by the one who began it, or an editor.
+
+        What has ended stays; `get_export_task` gives the link to its archive, to a token that may read.
+        """
         export = exports.find_export(model=model, export_id=task_id)
-        return with_url(request, exports.told(exports.stop_export(export=export, user=user_of(request))))
+        return exports.told(exports.stop_export(export=export, user=user_of(request))).task
 
 
 _whole: TypeAdapter[int] = TypeAdapter(int)

@@ -236,20 +236,21 @@ class BulkCreate(StoreView):
         "create_inferences",
         scope=TokenScope.WRITE,
         role=Role.EDITOR,
-        raw=True,
+        reader=lambda request, model: items.read(request, model.model_id),
         request=items.DOCUMENTED_BODY,
         gives=StoredInferences,
         created=True,
         summary="Store many inferences",
         refuses=[409, 507],
     )
-    def post(self, request: Request, model: RegisteredModel) -> Answer:
+    def post(
+        self, request: Request, model: RegisteredModel, body: list[NewInferenceStorageRequest]
+    ) -> Answer:
         """Store up to 10,000 in one request of at most 32 MiB, as a JSON array or one JSON object a line.
 
         All or none are stored; `fields` names what is wrong by item, like `3.data.metadata`.
         """
-        requests = items.read(request, model.model_id)
-        stored = ingest.store_inferences(model=model, requests=requests) if requests else None
+        stored = ingest.store_inferences(model=model, requests=body) if body else None
         if stored is None:
             return StoredInferences(inference_ids=[], created_count=0)
         status = HTTPStatus.CREATED if stored.created_count else HTTPStatus.OK
@@ -347,7 +348,7 @@ class OneInference(StoreView):
 class Protection(StoreView):
     @operation(
         "set_protection",
-        scope=TokenScope.WRITE,
+        scope=(TokenScope.WRITE, TokenScope.READ),
         role=Role.ADMIN,
         takes=NewProtectionRequest,
         gives=Inference,

@@ -4,6 +4,7 @@ Each is declared once, on its handler; the access matrix, the parsing and the Op
 """
 
 import inspect
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
@@ -22,17 +23,18 @@ from rest_framework.views import APIView
 
 from inference_store import replica
 from inference_store.api import bodies, errors
-from inference_store.api.authentication import caller_of
+from inference_store.api.authentication import authenticate_anew, caller_of
 from inference_store.api.renderers import OneFormat, spelled
 from inference_store.contract.base import RequestModel
 from inference_store.contract.enums import TokenScope
 from inference_store.contract.errors import ErrorBody, Refusal
 from inference_store.contract.filters import LARGEST_LIMIT
-from inference_store.models import Role
+from inference_store.models import RegisteredModel, Role
 
 Body: TypeAlias = BaseModel | dict[str, Any]
 Answer: TypeAlias = Body | tuple[int, Body] | HttpResponse
 Handler: TypeAlias = Callable[..., Any]
+Reader: TypeAlias = Callable[[Request, RegisteredModel], Any]
 
 REASONS = {
     400: "A field or parameter is unknown, missing or wrong; `fields` names each.",
@@ -55,6 +57,10 @@ LIMIT = {"type": "integer", "minimum": 1, "maximum": LARGEST_LIMIT}
 LONG = "The address is longer than the web server reads: ask by POST, with a body."
 
 
+TRUSTED_SECONDS = 1.0
+"""Of a body that takes longer to come, it is asked again afterwards who sent it, and what they may."""
+
+
 class Nothing(RequestModel):
     """The body of an operation that takes none."""
 
@@ -64,12 +70,37 @@ class Operation:
     """What the handler was declared with."""
 
     operation_id: str
-    scope: TokenScope
+    scopes: tuple[TokenScope, ...]
     role: Role | None
     takes: type[BaseModel] | None
     query: frozenset[str]
     reads: bool = False
     """Whether the replica may serve it."""
+    limit: str = "API_BODY_MAXIMUM_BYTES"
+    reader: Reader | None = None
+
+    def given(self, http: Request, model_id: str) -> dict[str, Any]:
+        """The model and the body, for a caller who still may when all of the body is there."""
+        found = self._reached(http, model_id)
+        began = time.monotonic()
+        found |= self._body(http, found.get("model"))
+        if time.monotonic() - began > TRUSTED_SECONDS:
+            authenticate_anew(http)
+            found |= self._reached(http, model_id)
+        return found
+
+    def _reached(self, http: Request, model_id: str) -> dict[str, Any]:
+        caller = caller_of(http)
+        caller.require(*self.scopes)
+        return {} if self.role is None else {"model": caller.model_for(model_id, self.role)}
+
+    def _body(self, http: Request, model: RegisteredModel | None) -> dict[str, Any]:
+        if self.takes is not None:
+            return {"body": parse(http, self.takes, getattr(settings, self.limit))}
+        if self.reader is not None and model is not None:
+            return {"body": self.reader(http, model)}
+        parse(http, Nothing, settings.API_BODY_MAXIMUM_BYTES, required=False)
+        return {}
 
 
 class StoreView(APIView):
@@ -103,7 +134,7 @@ class StoreView(APIView):
 def operation(
     operation_id: str,
     *,
-    scope: TokenScope,
+    scope: TokenScope | tuple[TokenScope, ...],
     gives: Any,
     summary: str,
     role: Role | None = None,
@@ -112,7 +143,7 @@ def operation(
     query: Iterable[OpenApiParameter] = (),
     any_query: bool = False,
     limit: str = "API_BODY_MAXIMUM_BYTES",
-    raw: bool = False,
+    reader: Reader | None = None,
     reads: bool = False,
     refuses: Iterable[int] = (),
     tag: str = "inferences",
@@ -121,27 +152,24 @@ def operation(
 ) -> Callable[[Handler], Handler]:
     """Declare a handler: it gets `model` (where the route names one), `body` (of type `takes`) and the rest.
 
-    The caller's token must have `scope`. With `role`, the route's `model_id` becomes the `model` that the
-    caller must have that role for. With `raw`, the handler reads the body itself. With `reads`, it only
-    reads, and the replica may serve it. With `any_query`, it checks the query parameters itself.
+    The caller's token must have `scope`, all where there are more. With `role`, the route's `model_id`
+    becomes the `model` that the caller must have that role for. With `reader`, that makes the `body`. With
+    `reads`, it only reads, and the replica may serve it. With `any_query`, it checks the query parameters
+    itself.
     """
     parameters = list(query)
     known = frozenset(parameter.name for parameter in parameters)
-    declared = Operation(operation_id, scope, role, takes, known, reads)
+    scopes = scope if isinstance(scope, tuple) else (scope,)
+    declared = Operation(operation_id, scopes, role, takes, known, reads, limit, reader)
 
     def declare(handler: Handler) -> Handler:
         @wraps(handler)
         def run(view: StoreView, http: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            caller = caller_of(http)
-            caller.require(scope)
+            caller_of(http).require(*scopes)
             if not any_query:
                 refuse_unknown_parameters(http, known)
-            if role is not None:
-                kwargs["model"] = caller.model_for(kwargs.pop("model_id"), role)
-            if takes is not None:
-                kwargs["body"] = parse(http, takes, getattr(settings, limit))
-            elif not raw:
-                parse(http, Nothing, settings.API_BODY_MAXIMUM_BYTES, required=False)
+            model_id = kwargs.pop("model_id") if role is not None else ""
+            kwargs |= declared.given(http, model_id)
             if reads:
                 fresh = replica.wants_fresh(http._request)
                 answer = replica.read(lambda: handler(view, http, *args, **kwargs), fresh=fresh)
@@ -154,7 +182,7 @@ def operation(
 
         run.operation = declared  # type: ignore[attr-defined]
         answers = [HTTPStatus.OK, *([HTTPStatus.CREATED] if created else [])]
-        statuses = {*refuses, *_refusals(role, takes is not None or raw)}
+        statuses = {*refuses, *_refusals(role, takes is not None or reader is not None)}
         return extend_schema(
             operation_id=operation_id,
             summary=summary,

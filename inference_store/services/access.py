@@ -62,9 +62,11 @@ class Caller:
     role: Role | None
     token: Held
 
-    def require(self, scope: TokenScope) -> None:
-        """403 where the token was not given that scope."""
-        if scope.value not in self.token.scopes:
+    def require(self, *scopes: TokenScope) -> None:
+        """403 where the token was not given one of these scopes."""
+        for scope in scopes:
+            if scope.value in self.token.scopes:
+                continue
             raise Refusal(
                 403,
                 "insufficient_scope",

@@ -1,4 +1,4 @@
-"""Views are saved, renamed, shared and deleted, by their owner alone."""
+"""Views are saved, renamed, shared and deleted by their owner; admins delete those that are shared, too."""
 
 from uuid import UUID
 
@@ -6,7 +6,7 @@ from django.db import IntegrityError, transaction
 
 from inference_store.contract.enums import AuditAction
 from inference_store.contract.errors import Refusal
-from inference_store.models import RegisteredModel, SavedView, User
+from inference_store.models import RegisteredModel, Role, SavedView, User
 from inference_store.models.saved_view import LONGEST_VIEW_NAME, LONGEST_VIEW_QUERY
 from inference_store.services import audit
 
@@ -57,10 +57,18 @@ def share_view(*, user: User, view_id: UUID, is_shared: bool) -> SavedView:
 
 @transaction.atomic
 def delete_view(*, user: User, view_id: UUID) -> SavedView:
-    view = _own(user, view_id)
+    """One's own; as an admin of the project also one that is shared with it, as its owner may have left."""
+    view = find_view(user=user, view_id=view_id)
+    if not may_delete(view, user.pk, view.registered_model.project.role_of(user)):
+        raise Refusal(403, "forbidden", "Only its owner, or an admin of the project, may delete a view.")
     SavedView.objects.filter(pk=view.pk).delete()
     _record(view, AuditAction.VIEW_DELETE)
     return view
+
+
+def may_delete(view: SavedView, user_id: int | None, role: Role | None) -> bool:
+    """Of a view that the user may see."""
+    return view.owner_id == user_id or role is Role.ADMIN
 
 
 def _own(user: User, view_id: UUID) -> SavedView:

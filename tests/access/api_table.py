@@ -18,7 +18,7 @@ from tests.cast import request_of
 NEW_MODEL = {"model_id": "new", "project_id": "birds", "task_type": "Text Embedding"}
 METADATA = {"key": "wind", "type": "int", "value": "1"}
 FILTERS = {"filters": {}}
-WRITE, DELETE, MANAGE = TokenScope.WRITE, TokenScope.DELETE, TokenScope.MANAGE
+READ, WRITE, DELETE, MANAGE = TokenScope.READ, TokenScope.WRITE, TokenScope.DELETE, TokenScope.MANAGE
 EXPORT_SCOPE = TokenScope.EXPORT
 
 API: Lines = {
@@ -36,7 +36,7 @@ API: Lines = {
         "POST": may(EDITOR, {"inference_id": "uploaded", "metadata_storage_key": UPLOADED})
     },
     "api:bulk-delete": {"POST": may(EDITOR, FILTERS, DELETE)},
-    "api:protection": {"PUT": may(ADMIN, {"is_protected": True}, WRITE)},
+    "api:protection": {"PUT": may(ADMIN, {"is_protected": True}, WRITE, READ)},
     "api:bulk-protection": {"POST": may(ADMIN, FILTERS | {"is_protected": True}, WRITE)},
     "api:metadata": {
         "GET": may(VIEWER),

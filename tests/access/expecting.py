@@ -41,7 +41,7 @@ class May:
     ok: tuple[int, ...] = OK
     changes: bool = True
     role: Role | None = None
-    scope: TokenScope | None = None
+    scopes: tuple[TokenScope, ...] = ()
     arguments: dict[str, Any] = field(default_factory=dict)
 
     def on(self, **arguments: Any) -> "May":
@@ -54,13 +54,13 @@ Lines = dict[str, dict[str, May | tuple[May, ...]]]
 
 
 # --- The API ------------------------------------------------------------------------------------------------
-def _scoped(scope: TokenScope, further: Expected) -> Expected:
-    """Nobody must say who they are; a token without the scope gets no further, whatever it asks for."""
+def _scoped(scopes: tuple[TokenScope, ...], further: Expected) -> Expected:
+    """Nobody must say who they are; a token without the scopes gets no further, whatever it asks for."""
 
     def expected(who: Who) -> tuple[int, ...] | None:
         if who.rank is None:
             return (401,)
-        return further(who) if scope in who.scopes else (403,)
+        return further(who) if who.scopes.issuperset(scopes) else (403,)
 
     return expected
 
@@ -78,21 +78,23 @@ SCOPES = {Role.VIEWER: TokenScope.READ, Role.EDITOR: TokenScope.WRITE}
 """That a role's lines need unless they say otherwise; an admin's say."""
 
 
-def may(role: Role, body: Any = None, scope: TokenScope | None = None, **more: Any) -> May:
+def may(role: Role, body: Any = None, scope: TokenScope | None = None, *also: TokenScope, **more: Any) -> May:
     """A member with at least that role; a stranger finds nothing."""
-    scope = scope or SCOPES[role]
-    return May(_scoped(scope, _by_role(role)), body, role=role, scope=scope, **more)
+    scopes = (scope or SCOPES[role], *also)
+    return May(_scoped(scopes, _by_role(role)), body, role=role, scopes=scopes, **more)
 
 
 def anybody_known(body: Any = None, **more: Any) -> May:
-    return May(_scoped(TokenScope.READ, lambda who: None), body, scope=TokenScope.READ, **more)
+    scopes = (TokenScope.READ,)
+    return May(_scoped(scopes, lambda who: None), body, scopes=scopes, **more)
 
 
 def staff_only(body: Any = None, **more: Any) -> May:
     def expected(who: Who) -> tuple[int, ...] | None:
         return None if who.is_staff and who.is_everywhere else (403,)
 
-    return May(_scoped(TokenScope.MANAGE, expected), body, scope=TokenScope.MANAGE, **more)
+    scopes = (TokenScope.MANAGE,)
+    return May(_scoped(scopes, expected), body, scopes=scopes, **more)
 
 
 def anybody(body: Any = None, **more: Any) -> May:

@@ -84,7 +84,7 @@ PAGES: Lines = {
     "dashboard:rename_view": {"POST": its_owner("admin", {"name": "renamed"}, ok=MOVED)},
     "dashboard:share_view": {"POST": its_owner("admin", ok=MOVED, changes=False)},
     "dashboard:unshare_view": {"POST": its_owner("admin", ok=MOVED)},
-    "dashboard:delete_view": {"POST": its_owner("admin", ok=MOVED)},
+    "dashboard:delete_view": {"POST": page(ADMIN, ok=MOVED)},
     "dashboard:inference": look(),
     "dashboard:thumbnail": look(),
     "dashboard:crop": look(),

@@ -52,7 +52,7 @@ def test_the_declarations_of_the_api_are_the_tables(route: Route) -> None:
         declared = getattr(getattr(view, method.lower(), None), "operation", None)
         if declared is None:
             continue
-        assert declared.scope == line.scope, method
+        assert declared.scopes == line.scopes, method
         if (route.name, method) not in DECIDED_INSIDE:
             assert declared.role == line.role, method
 

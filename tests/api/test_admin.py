@@ -202,3 +202,52 @@ def test_a_model_with_inferences_is_not_deleted(root: Client, cast: Cast, detect
     cast.bob.delete("models/detector/inferences/i-1")
     root.post(delete, {"post": "yes"})
     assert not RegisteredModel.objects.filter(pk=detector.pk).exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "status"),
+    [
+        ("token", "?created_at__year=99999999999", 400),
+        ("project", "?name__contains=%00", 400),
+        ("retentiontask", "?state__exact=%00", 400),
+        ("token", "?created_at__gte=9999-12-31T23:59:59-23:59", 400),
+        ("user", "?q=%00", 200),
+        ("project", "%00/change/", 302),
+        ("retentionpolicy", "add/?registered_model=abc", 200),
+        ("token", "add/?name=%00", 200),
+    ],
+)
+def test_what_nothing_is_called_is_no_servers_error(
+    root: Client, detector: RegisteredModel, name: str, asked: str, status: int
+) -> None:
+    assert root.get(page(name, asked)).status_code == status
+
+
+def test_an_action_on_what_is_no_key_is_refused(root: Client, detector: RegisteredModel) -> None:
+    form = {"action": "delete_selected", "_selected_action": "abc"}
+    assert root.post(page("token"), form).status_code == 400
+
+
+def test_a_deactivated_member_stays_one(staff: Client, cast: Cast) -> None:
+    project = Project.objects.get(pk="birds")
+    carol, alice = (Membership.objects.get(user=cast.users[name]) for name in ("carol", "alice"))
+    User.objects.filter(pk=carol.user_id).update(is_active=False)
+    rows = [{"id": each.pk, "user": each.user.username, "role": each.role} for each in (alice, carol)]
+    form = members_form(project, *rows) | {"name": "Owls"}
+    assert staff.post(page("project", "birds/change/"), form).status_code == 302
+    project.refresh_from_db()
+    assert project.name == "Owls"
+    assert Membership.objects.filter(pk=carol.pk).exists()
+    User.objects.filter(username="mallory").update(is_active=False)
+    form = members_form(project, *rows, add={"user": "mallory", "role": "viewer"})
+    assert b"no active user" in staff.post(page("project", "birds/change/"), form).content
+
+
+def test_a_project_goes_with_its_members_tokens(staff: Client, cast: Cast) -> None:
+    project = Project.objects.create(project_id="bare", name="Bare")
+    for name, role in (("alice", "admin"), ("carol", "viewer")):
+        Membership.objects.create(user=cast.users[name], project=project, role=role)
+    Token.objects.issue(cast.users["carol"], "of one project", project=project)
+    assert staff.post(page("project", "bare/delete/"), {"post": "yes"}).status_code == 302
+    assert not Project.objects.filter(pk="bare").exists()
+    assert not Token.objects.filter(name="of one project").exists()

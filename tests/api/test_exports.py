@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from inference_store.models import Export, Token
+from inference_store.models import AuditRecord, Export, Token
 from inference_store.models.job import hence
 from inference_store.services import exporting
 from tests.cast import request_of
@@ -135,6 +135,15 @@ def test_stop(cast, detector):
     of_bob = cast.bob.post(ROUTE, {}).json()
     assert cast.carol.post(f"{ROUTE}/{of_bob['id']}/stop").status_code == 403
     assert cast.alice.post(f"{ROUTE}/{of_bob['id']}/stop").json()["state"] == "stopped"
+
+
+def test_stopping_what_is_complete_gives_no_link(cast, stored):
+    """Links are for tokens that read, and each is recorded."""
+    task = made(cast.bob)
+    answer = cast.bob.post(f"{ROUTE}/{task['id']}/stop")
+    assert (answer.status_code, answer.json()["state"]) == (200, "complete")
+    assert answer.json()["presigned_url"] is None
+    assert AuditRecord.objects.filter(action="export.link").count() == 1  # of made()
 
 
 def test_an_expired_archive_has_no_url(cast, stored):

@@ -1,22 +1,28 @@
 """What a token is good for: its scopes, its project, its time; when it was used; and many wrong ones."""
 
+import io
+import json
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from threading import Thread
 from typing import Any
 
 import httpx
 import pytest
 from django.db import connection, transaction
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from inference_store import counters
+from inference_store.api import operations
 from inference_store.client.calls import refusal
 from inference_store.contract.enums import TokenScope
 from inference_store.contract.errors import Refusal
-from inference_store.models import AuditRecord, Membership, Project, RegisteredModel, Token
+from inference_store.models import AuditRecord, Membership, Project, RegisteredModel, Token, User
 from inference_store.services import token_throttle, tokens
-from tests.cast import Caller, Cast
+from tests.cast import BASE, Caller, Cast, request_of
 
 WRONG = "ist_" + "x" * 43
 
@@ -44,6 +50,52 @@ def test_the_sdk_carries_the_reason(cast: Cast, detector: RegisteredModel) -> No
         error = refusal(httpx.Response(answer.status_code, content=answer.content))
         assert (error.status, error.code) == (status, code)
         assert said in str(error)
+
+
+class Slow(io.BytesIO):
+    """A body; something happens while it comes."""
+
+    def __init__(self, content: bytes, happens: Callable[[], object]) -> None:
+        super().__init__(content)
+        self.happens = happens
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.happens()
+        return super().read(size)
+
+
+def sent_slowly(token: str, path: str, body: Any, happens: Callable[[], object]) -> Any:
+    content = json.dumps(body).encode()
+    more: Any = {"wsgi.input": Slow(content, happens), "CONTENT_LENGTH": str(len(content))}
+    headers = {"HTTP_AUTHORIZATION": f"Bearer {token}", "CONTENT_TYPE": "application/json"}
+    return Client().generic("POST", f"{BASE}/{path}", **headers, **more)
+
+
+LOSSES: dict[int, Callable[[User], object]] = {
+    401: lambda user: user.tokens.all().delete(),
+    403: lambda user: user.memberships.update(role="viewer"),
+    404: lambda user: user.memberships.all().delete(),
+}
+
+
+@pytest.mark.parametrize("status", LOSSES)
+@pytest.mark.parametrize("path", ["inferences", "bulk-create", "bulk-delete"])
+def test_rights_that_are_lost_while_a_body_comes(
+    cast: Cast, detector: RegisteredModel, monkeypatch: pytest.MonkeyPatch, path: str, status: int
+) -> None:
+    monkeypatch.setattr(operations, "TRUSTED_SECONDS", -1)
+    one, before = request_of("new"), detector.inferences.count()
+    body = {"inferences": one, "bulk-create": [one], "bulk-delete": {"filters": {}}}[path]
+    loss = partial(LOSSES[status], cast.users["bob"])
+    answer = sent_slowly(cast.bob.token or "", f"models/detector/{path}", body, loss)
+    assert answer.status_code == status, answer.content
+    assert detector.inferences.count() == before
+
+
+def test_a_token_that_may_only_write_reads_nothing(cast: Cast, detector: RegisteredModel) -> None:
+    put = {"is_protected": False}
+    answer = holding(cast, scopes=["write"]).put("models/detector/inferences/i-1/protection", put)
+    assert (answer.status_code, answer.json()["code"]) == (403, "insufficient_scope")
 
 
 def test_a_scope_is_no_role(cast: Cast, detector: RegisteredModel) -> None:

@@ -133,6 +133,18 @@ def test_a_page_shows_what_was_done_and_narrows(admin, detector):
     assert "audit/?inference_id=one" in admin.get(ONE).content.decode()
 
 
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00%2B23:59", "9999-12-31T23:59:59-23:59"])
+def test_a_time_that_utc_does_not_have(admin, detector, moment):
+    project = f"/projects/{detector.project_id}/audit/"
+    for name in ("since", "until"):
+        for path in ("/models/detector/audit/", project):
+            page = admin.get(f"{path}?{name}={moment}")
+            assert page.status_code == 400
+            assert b"between the years 1 and 9999" in page.content
+        for kind in ("csv", "jsonl"):
+            assert admin.get(f"{project}records.{kind}?{name}={moment}").status_code == 404
+
+
 def test_another_projects_records_are_not_there(admin, detector):
     other = make_model("other")
     ingest.store_inference(model=other, request=make_request(other, "secret-id"))

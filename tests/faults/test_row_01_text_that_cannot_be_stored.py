@@ -219,6 +219,18 @@ def test_in_every_parameter_of_every_page(browser: Client) -> None:
     assert browser.get("/models/detector/?data_source=a%ED%A0%80b").status_code == 200
 
 
+@pytest.mark.parametrize("type_", ["int", "float", "string"])
+def test_in_the_key_of_a_chart(browser: Client, type_: str) -> None:
+    path = "/models/detector/charts/one"
+    assert browser.get(f"{path}?chart={type_}:a%00").status_code == 404
+    assert browser.get(f"/models/detector/charts/?charts={type_}:a%00").status_code == 200
+
+
+def test_in_the_policy_of_a_run(browser: Client) -> None:
+    asked = {"kind": "run", "policy": "\x00"}
+    assert browser.post("/models/detector/retention/tasks", asked).status_code == 404
+
+
 def test_the_filter_of_a_page_names_the_field(browser: Client) -> None:
     for name in FILTERS:
         answer = browser.get(f"/models/detector/?{name}=a%00b")
