@@ -23,6 +23,8 @@ MOST_CHARTS, MOST_CHOICES = 12, 24
 DEFAULT_CHARTS = 6
 LONGEST_KEY = 200
 """Of those offered; many longer ones would be most of the page. `charts=` in an address takes any."""
+LONGEST_QUERY = 7_000
+"""Of what a bar leads to: the web server reads addresses of 8,190 characters."""
 BIN_CHOICES = (10, 20, 40, 80)
 DEFAULT_BINS = 20
 MOST_ROWS = 8
@@ -236,7 +238,9 @@ def _rows(data: QueryDict, name: str, found: charts.TextCounts) -> list[Bar]:
     for (text, count), share in zip(found.counts, shares, strict=True):
         query = with_value(data, name, text)
         is_chosen = is_same(query, now)
-        leads_to = (back if is_chosen else query).urlencode()
+        leads_to: str | None = (back if is_chosen else query).urlencode()
+        if len(leads_to or "") > LONGEST_QUERY:
+            leads_to = None
         bars.append(Bar(text, count, leads_to, share, is_chosen=is_chosen))
     return bars
 

@@ -29,7 +29,6 @@ ESTIMATE_MS = 1_000
 """What a reader waits for an estimate, after the count has not come in time."""
 MOST_NAMED = 10
 """Inferences of one place by name; the others by a filter of it."""
-SAME_PLACE_METERS = 1
 POINTS_FROM_ZOOM, FEW_IN_A_CELL = 11, 3
 """Further away points would lie upon each other, and their number could not be seen."""
 ZOOM_OF_FILTER = 17
@@ -192,7 +191,12 @@ def _cells(data: QueryDict, found: MapCells) -> Iterator[CellRow]:
 
 
 def _corners(cell: MapCell) -> str:
-    return ",".join(spelled(each) for each in (cell.south, cell.west, cell.north, cell.east))
+    """As a rectangle, which holds its edges; a cell leaves those at north and east to the next one, and the
+    longitude 180 is in the cell that begins at -180."""
+    north = cell.north if cell.north == 90 else math.nextafter(cell.north, -90)
+    west, crosses = (180.0, ",crosses") if cell.west == -180 else (cell.west, "")
+    east = math.nextafter(cell.east, -180)
+    return ",".join(spelled(each) for each in (cell.south, west, north, east)) + crosses
 
 
 def _places(model: RegisteredModel, data: QueryDict, points: list[MapPoint]) -> Iterator[PlaceRow]:
@@ -200,13 +204,13 @@ def _places(model: RegisteredModel, data: QueryDict, points: list[MapPoint]) -> 
     for point in points:
         by_place.setdefault((point.latitude, point.longitude), []).append(point)
     for (latitude, longitude), here in by_place.items():
-        circle = f"{spelled(latitude)},{spelled(longitude)},{SAME_PLACE_METERS}"
+        point = f"{spelled(latitude)},{spelled(longitude)}"
         yield PlaceRow(
             at=f"{latitude!r},{longitude!r}",
             words=place_words(latitude, longitude, LARGEST_ZOOM),
             named=[_named(model, point) for point in here[:MOST_NAMED]],
             more=len(here[MOST_NAMED:]),
-            query=_changed(data, circle=circle, view="", viewport=""),
+            query=_changed(data, rectangle=f"{point},{point}", view="", viewport=""),
         )
 
 

@@ -33,7 +33,7 @@ ENTRIES = "rows"
 
 TURN, FIRST = "~", "0"
 """In a trail: between cursors, and for the page that has none."""
-LONGEST_TRAIL = 1_200
+LONGEST_TRAIL = 2_400
 """Characters of the cursors that led to a page: some fifteen pages back, then there is the first."""
 
 
@@ -126,6 +126,8 @@ class Results:
     filter_query: str
     code_query: str
     cleared_query: str
+    like_query: str
+    """The filter, for a search by similarity within it."""
 
 
 def request_of(model: RegisteredModel, filterset: InferenceFilterSet) -> Asked:
@@ -309,6 +311,7 @@ def results_of(model: RegisteredModel, filterset: InferenceFilterSet) -> Results
         filter_query=filterset.filter_query(),
         code_query=data.urlencode(),
         cleared_query=_cleared_query(filterset),
+        like_query=query_with(filterset, similar_to="", vector="", sort="", direction=""),
     )
 
 

@@ -118,6 +118,8 @@ def parse_rectangle(text: str) -> dict[str, Any]:
 def rectangle_words(text: str) -> str:
     box = parse_rectangle(text)
     one, other = box["p1"], box["p2"]
+    if one == other:
+        return f"at {one['latitude']}, {one['longitude']}"
     how = " across 180°" if box["crosses_antimeridian"] else ""
     return f"between {one['latitude']}, {one['longitude']} and {other['latitude']}, {other['longitude']}{how}"
 

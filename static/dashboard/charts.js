@@ -12,6 +12,7 @@
     const panel = document.querySelector("[data-charts]:not([data-begun])");
     if (!panel) return;
     panel.dataset.begun = "";
+    delete document.documentElement.dataset.room;
     panel.open = wide.matches ? kept() !== "closed" : kept() === "open";
     panel.querySelector("summary").addEventListener("click", () => kept(panel.open ? "closed" : "open"));
   };

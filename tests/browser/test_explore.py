@@ -227,6 +227,37 @@ def test_more_like_this(open_page, complaints, embedder):
     assert complaints == []
 
 
+def test_more_like_this_within_a_filter(open_page, complaints, embedder):
+    page = open_page()
+    for view in ("", "&view=table", "&view=rows"):
+        page.goto(f"/models/embedder/?label=owl&sort=score{view}")
+        page.get_by_role("link", name=re.compile(r"More like this\s*: v-30")).first.click()
+        expect(page).to_have_url(re.compile(rf"\?label=owl{view}&similar_to=v-30$"))
+        expect(page.locator(".chip-words")).to_have_text(["like v-30", "label owl"])
+    assert complaints == []
+
+
+@pytest.mark.parametrize("address", ["/models/detector/", "/models/detector/inferences/i-58/"])
+def test_nothing_moves_once_it_is_seen(open_page, address):
+    page = open_page()
+    page.add_init_script(
+        "window.moved = 0; new PerformanceObserver(list => { for (const each of list.getEntries()) "
+        "window.moved += each.value; }).observe({ type: 'layout-shift', buffered: true })"
+    )
+    held = []
+    page.route(
+        re.compile(r"/(charts|viewer)\.js"), lambda route: held.append(route)
+    )  # they come when the page was painted
+    page.goto(address, wait_until="commit")
+    expect(page.locator("main img").first).to_be_visible()
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    for script in held:
+        script.continue_()
+    page.wait_for_load_state("networkidle")
+    assert held
+    assert page.evaluate("window.moved") < 0.01
+
+
 def test_a_view_is_saved_shared_and_opened_by_another_member(open_page, complaints, chromium, live_server):
     page = open_page()
     page.goto("/models/detector/?label=owl&view=table&sort=score")

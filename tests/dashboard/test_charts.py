@@ -120,6 +120,15 @@ def test_a_typed_range_narrows(query, leads_to, page, detector):
 
 
 @pytest.mark.django_db
+def test_a_text_that_no_address_holds_leads_nowhere(page, detector):
+    long, short = "w" * 9_000, "w" * 3_000
+    store(detector, *(make_request(detector, metadata=[("k", "string", each)]) for each in (long, short)))
+    html = chart(page, "string:k")
+    assert long in html
+    assert [len(each) > 3_000 for each in re.findall(r'<a class="bar-link" href="([^"]*)"', html)] == [True]
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("query", "status"),
     [

@@ -48,7 +48,7 @@ def test_the_map_comes_with_its_table(page, detector):
 
 @pytest.mark.django_db
 def test_cells_lead_closer_until_they_are_a_filter(page, detector):
-    placed(detector, *[(53.5, 9.9)] * 30, *[(53.6, 9.8)] * 3, (0, 0))
+    placed(detector, *[(53.5, 9.9)] * 30, *[(53.500003, 9.9)] * 2, *[(53.6, 9.8)] * 3, (0, 0))
     query, seen = "view=map", []
     for _ in range(12):
         text = page(f"{URL}?{query}").content.decode()
@@ -62,8 +62,34 @@ def test_cells_lead_closer_until_they_are_a_filter(page, detector):
     assert seen[-1] == "place"
     assert "All 30 of this place" in text
     more = unescape(re.search(r'<a href="[^"]*\?([^"]*)">All 30', text)[1])
-    assert more == "circle=53.5%2C9.9%2C1"
+    assert more == "rectangle=53.5%2C9.9%2C53.5%2C9.9"
     assert count_inferences(detector, InferenceFilterSet(QueryDict(more)).request_body()) == 30
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("zoom", [17, 18])
+@pytest.mark.parametrize(
+    ("bounds", "places"),
+    [
+        ("-0.001,-0.001,0.001,0.001", {(0, 0): 6, (-0.0001, -0.0001): 5, (0, -0.0001): 3, (-0.0001, 0): 2}),
+        ("9.999,179.999,10.001,-179.999", {(10, 180): 6, (10.0001, -179.9999): 5, (10, 179.9999): 4}),
+        ("89.999,179.999,90,-179.999", {(90, 180): 6, (90, -180): 5, (90, 179.9999): 4}),
+    ],
+)
+def test_a_cell_leads_to_what_it_counts(page, detector, monkeypatch, bounds, places, zoom):
+    """What lies on an edge is in one cell, and longitude 180 is -180."""
+    monkeypatch.setattr("inference_store.query.cells.MOST_POINTS", 0)
+    placed(detector, *(place for place, count in places.items() for _ in range(count)))
+    text = page(f"{URL}map/cells?view=map&bounds={bounds}&zoom={zoom}").content.decode()
+    kinds, counts, links = rows(text)
+    assert set(kinds) == {"cell"}
+    assert sum(counts) == sum(places.values())
+    found = [
+        count_inferences(detector, InferenceFilterSet(QueryDict(each)).request_body())
+        for each in links
+        if each.startswith("rectangle")
+    ]
+    assert found == counts
 
 
 @pytest.mark.django_db

@@ -44,7 +44,7 @@ class Command(BaseCommand):
             f"  login      {USERNAME}\n"
             f"  password   {password}\n"
             f"  API token  {secret}\n"
-            f"The token is also in {path}, for its owner to read."
+            f"Until demo data are in, the token is also in {path}, for its owner to read."
         )
 
 
