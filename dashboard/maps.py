@@ -204,13 +204,13 @@ def _places(model: RegisteredModel, data: QueryDict, points: list[MapPoint]) -> 
     for point in points:
         by_place.setdefault((point.latitude, point.longitude), []).append(point)
     for (latitude, longitude), here in by_place.items():
-        point = f"{spelled(latitude)},{spelled(longitude)}"
+        corner = f"{spelled(latitude)},{spelled(longitude)}"
         yield PlaceRow(
             at=f"{latitude!r},{longitude!r}",
             words=place_words(latitude, longitude, LARGEST_ZOOM),
             named=[_named(model, point) for point in here[:MOST_NAMED]],
             more=len(here[MOST_NAMED:]),
-            query=_changed(data, rectangle=f"{point},{point}", view="", viewport=""),
+            query=_changed(data, rectangle=f"{corner},{corner}", view="", viewport=""),
         )
 
 
