@@ -238,10 +238,9 @@ def _rows(data: QueryDict, name: str, found: charts.TextCounts) -> list[Bar]:
     for (text, count), share in zip(found.counts, shares, strict=True):
         query = with_value(data, name, text)
         is_chosen = is_same(query, now)
-        leads_to: str | None = (back if is_chosen else query).urlencode()
-        if len(leads_to or "") > LONGEST_QUERY:
-            leads_to = None
-        bars.append(Bar(text, count, leads_to, share, is_chosen=is_chosen))
+        leads_to = (back if is_chosen else query).urlencode()
+        held = leads_to if len(leads_to) <= LONGEST_QUERY else None
+        bars.append(Bar(text, count, held, share, is_chosen=is_chosen))
     return bars
 
 

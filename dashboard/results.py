@@ -34,7 +34,7 @@ ENTRIES = "rows"
 TURN, FIRST = "~", "0"
 """In a trail: between cursors, and for the page that has none."""
 LONGEST_TRAIL = 2_400
-"""Characters of the cursors that led to a page: some fifteen pages back, then there is the first."""
+"""Characters of the cursors that led to a page: some thirty pages back, then there is the first."""
 
 
 @dataclass(frozen=True)

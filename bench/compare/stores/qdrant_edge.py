@@ -58,7 +58,7 @@ class Adapter(Store):
     def open(self, *, new: bool) -> None:
         """Make or load it; of a million, the graph has no links of its own for what is filtered by.
 
-        With them (`payload_m`), its default, the graph takes five to six times as long to build.
+        With them (`payload_m`), its default, the graph takes five times as much CPU to build.
         """
         shard = self.directory / "shard"
         if not new:
