@@ -1,8 +1,10 @@
 """What `manage.py check` and the server's start refuse, each with what to set instead."""
 
+import os
 import re
 from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +20,23 @@ SHORTEST_AUDIT_KEY = 32
 SHORTEST_METRICS_TOKEN = 20
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 LONGEST_LAG_SECONDS = 300
+
+
+@checks.register("inference_store")
+def writable_audit_head(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """Where the audit log's head is kept beside the database: else nothing would be sealed."""
+    head = Path(settings.AUDIT_HEAD_FILE)
+    if not settings.AUDIT_HEAD_FILE or (not head.is_dir() and os.access(head.parent, os.W_OK)):
+        return []
+    return [
+        checks.Error(
+            f"AUDIT_HEAD_FILE can't be written: {head}. The audit log would not be sealed.",
+            hint="Name a file in a directory that is there and that this user may write to.",
+            id="inference_store.E023",
+        )
+    ]
 
 
 @checks.register("inference_store", checks.Tags.security)

@@ -7,6 +7,8 @@ answers. `docs/replica.md` says what is promised, `docs/decisions/` why it is do
 """
 
 import logging
+import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import wraps
 from http import HTTPStatus
+from threading import Lock, Timer
 from typing import Any, ParamSpec, TypeVar
 
 import psycopg
@@ -35,6 +38,10 @@ HEADER = "X-Read-From"
 PRIMARY = "primary"
 AWAY_SECONDS = 5.0
 """So long after it could not be asked is a replica left alone."""
+ASKED_SECONDS = 2.0
+"""Of how far it is; a replica that hangs, its connections open, would say nothing for ever."""
+SPARE_SECONDS = 2.0
+"""That a read may take beyond the time limit of a statement."""
 KEPT_SECONDS = 600
 """Longer than any lag that a replica may have: older positions are forgotten."""
 EVERYBODY = 0
@@ -140,7 +147,7 @@ def read(ask: Callable[[], T], *, fresh: bool = False) -> T:
     if fresh or connections[DEFAULT_DB_ALIAS].in_atomic_block or not _may_serve():
         return ask()
     try:
-        with _in_its_place():
+        with _hung_up_after(settings.STATEMENT_TIMEOUT_MS / 1_000 + SPARE_SECONDS), _in_its_place():
             answer = ask()
     except (Http404, Refusal) as refusal:
         # Somebody else may have just made it, and told this caller.
@@ -212,6 +219,30 @@ def _in_its_place() -> Iterator[None]:
         _primary.reset(held)
 
 
+@contextmanager
+def _hung_up_after(seconds: float) -> Iterator[None]:
+    """End the replica's connection where it has not answered by then: who waits for it gets an error."""
+    held, lock, is_over = connections[ALIAS], Lock(), False
+
+    def hang_up() -> None:
+        with lock:
+            if is_over or held.connection is None:
+                return
+            # A number of its own, so that it is the right one whoever closes the other.
+            with socket.socket(fileno=os.dup(held.connection.fileno())) as line:
+                line.shutdown(socket.SHUT_RDWR)
+
+    timer = Timer(seconds, hang_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        with lock:
+            is_over = True
+        timer.cancel()
+
+
 # --- Whether it may -----------------------------------------------------------------------------------------
 def _may_serve() -> bool:
     if not _Away.is_over():
@@ -250,7 +281,7 @@ def _replayed() -> Replayed:
     connection = connections[ALIAS]
     for is_last in (connection.connection is None, True):
         try:
-            with connection.cursor() as cursor:
+            with _hung_up_after(ASKED_SECONDS), connection.cursor() as cursor:
                 cursor.execute(REPLAYED)
                 cluster, in_recovery, position, committed_at = cursor.fetchone()
         except (DatabaseError, InterfaceError) as error:

@@ -6,15 +6,32 @@ origins, secure cookies and HSTS follow from it. `docs/settings.md` lists every 
 
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 
 from inference_store import logs
 from inference_store.embedded import home
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
+Number = TypeVar("Number", int, float)
+
+
+def number(name: str, default: Number, *, least: Number) -> Number:
+    """That variable, whole where its default is; nothing starts with another."""
+    kind = "a whole number" if isinstance(default, int) else "a number"
+    try:
+        found = type(default)(env.str(name, default=str(default)))
+    except ValueError:
+        found = least - 1
+    if not found >= least:
+        given = env.str(name)
+        raise ImproperlyConfigured(f"{name} is {given!r}: set {kind}, {least} or more, or leave it unset.")
+    return found
+
 
 # --- Where it is reached ------------------------------------------------------------------------------------
 PUBLIC_URL = env.str("PUBLIC_URL", default="")
@@ -30,7 +47,7 @@ CSRF_TRUSTED_ORIGINS = env.list(
     "CSRF_TRUSTED_ORIGINS", default=[f"{_public.scheme}://{_public.netloc}"] if PUBLIC_URL else []
 )
 # So many proxies stand in front, each of which appends the address that it saw to X-Forwarded-For.
-TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=1 if PUBLIC_URL else 0)
+TRUSTED_PROXIES = number("TRUSTED_PROXIES", 1 if PUBLIC_URL else 0, least=0)
 
 # --- Applications -------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -90,12 +107,12 @@ TEMPLATES = [
 
 # --- The database and the broker ----------------------------------------------------------------------------
 # Ours is an upper bound for one request's queries; jobs lift it for their own session.
-STATEMENT_TIMEOUT_MS = env.int("STATEMENT_TIMEOUT_MS", default=30_000)
+STATEMENT_TIMEOUT_MS = number("STATEMENT_TIMEOUT_MS", 30_000, least=1)
 DATABASE_URL = env.str("DATABASE_URL", default="")
 DATABASES = {"default": env.db_url_config(DATABASE_URL or home.database_url())}
 DATABASES["default"].setdefault("OPTIONS", {})
 DATABASES["default"]["OPTIONS"] |= {
-    "pool": {"min_size": 1, "max_size": env.int("DATABASE_POOL_SIZE", default=12), "timeout": 10},
+    "pool": {"min_size": 1, "max_size": number("DATABASE_POOL_SIZE", 12, least=1), "timeout": 10},
     # The last one ends what a client that was killed has asked for: a job's queries have no time limit.
     "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC "
     "-c client_connection_check_interval=2s",
@@ -118,7 +135,7 @@ if REPLICA_URL := env.str("REPLICA_URL", default=""):
         | {"options": f"{_options['options']} -c default_transaction_read_only=on", "connect_timeout": 2}
     )
 # A replica that is further behind serves nobody.
-REPLICA_LAG_SECONDS = env.float("REPLICA_LAG_SECONDS", default=10.0)
+REPLICA_LAG_SECONDS = number("REPLICA_LAG_SECONDS", 10.0, least=0.0)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env.str("REDIS_URL", default="")
 CACHES = {
@@ -201,7 +218,7 @@ OIDC_GROUPS_CLAIM = env.str("OIDC_GROUPS_CLAIM", default="groups")
 OIDC_ROLES = env.str("OIDC_ROLES", default="{}")
 OIDC_CREATE_USERS = env.bool("OIDC_CREATE_USERS", default=True)
 OIDC_LINK_EMAILS = env.bool("OIDC_LINK_EMAILS", default=False)
-OIDC_SESSION_HOURS = env.int("OIDC_SESSION_HOURS", default=12)
+OIDC_SESSION_HOURS = number("OIDC_SESSION_HOURS", 12, least=1)
 OIDC_LOGOUT = env.bool("OIDC_LOGOUT", default=False)
 PASSWORD_LOGIN = env.bool("PASSWORD_LOGIN", default=True)
 if OIDC_ISSUER:
@@ -210,8 +227,8 @@ if not PASSWORD_LOGIN:
     AUTHENTICATION_BACKENDS.remove("django.contrib.auth.backends.ModelBackend")
 # By name and address together: nobody can lock somebody else out from where that one is.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_FAILURE_LIMIT = env.int("LOGIN_FAILURES", default=5)
-AXES_COOLOFF_TIME = timedelta(minutes=env.int("LOGIN_LOCKED_MINUTES", default=15))
+AXES_FAILURE_LIMIT = number("LOGIN_FAILURES", 5, least=1)
+AXES_COOLOFF_TIME = timedelta(minutes=number("LOGIN_LOCKED_MINUTES", 15, least=1))
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_CALLABLE = "dashboard.locked_out.locked_out"
@@ -243,17 +260,17 @@ _https = _public.scheme == "https"
 _prefix = "__Host-" if _https else ""
 SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = f"{_prefix}sessionid", f"{_prefix}csrftoken"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = _https
-SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31_536_000 if _https else 0)
+SECURE_HSTS_SECONDS = number("SECURE_HSTS_SECONDS", 31_536_000 if _https else 0, least=0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _https
 # The proxy in front must set this header itself and drop a client's own (docs/settings.md).
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _https else None
 SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
 # How long an API token is good for unless its maker says, and at most; 0: for ever.
-TOKEN_DAYS = env.int("TOKEN_DAYS", default=365)
-TOKEN_MAXIMUM_DAYS = env.int("TOKEN_MAXIMUM_DAYS", default=0)
+TOKEN_DAYS = number("TOKEN_DAYS", 365, least=0)
+TOKEN_MAXIMUM_DAYS = number("TOKEN_MAXIMUM_DAYS", 0, least=0)
 # More wrong tokens from one address within so many seconds are answered with 429; 0: never.
-TOKEN_FAILURES = env.int("TOKEN_FAILURES", default=20)
-TOKEN_THROTTLED_SECONDS = env.int("TOKEN_THROTTLED_SECONDS", default=60)
+TOKEN_FAILURES = number("TOKEN_FAILURES", 20, least=0)
+TOKEN_THROTTLED_SECONDS = number("TOKEN_THROTTLED_SECONDS", 60, least=1)
 EVERYBODY_CREATES_PROJECTS = env.bool("EVERYBODY_CREATES_PROJECTS", default=False)
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 # Where the processes of this machine count; on a disk of its own, or in its memory.
@@ -269,21 +286,21 @@ S3_ENDPOINT_URL = env.str("S3_ENDPOINT_URL", default="")
 S3_PUBLIC_ENDPOINT_URL = env.str("S3_PUBLIC_ENDPOINT_URL", default="")
 S3_REGION = env.str("S3_REGION", default="us-east-1")
 S3_ADDRESSING = env.str("S3_ADDRESSING", default="auto")
-S3_TIMEOUT_SECONDS = env.float("S3_TIMEOUT_SECONDS", default=6.0)
+S3_TIMEOUT_SECONDS = number("S3_TIMEOUT_SECONDS", 6.0, least=0.1)
 S3_ACCESS_KEY_ID = env.str("S3_ACCESS_KEY_ID", default="")
 S3_SECRET_ACCESS_KEY = env.str("S3_SECRET_ACCESS_KEY", default="")
-BLOB_URL_SECONDS = env.int("BLOB_URL_SECONDS", default=900)
-BLOB_MAXIMUM_BYTES = env.int("BLOB_MAXIMUM_BYTES", default=256 * 2**20)
+BLOB_URL_SECONDS = number("BLOB_URL_SECONDS", 900, least=1)
+BLOB_MAXIMUM_BYTES = number("BLOB_MAXIMUM_BYTES", 256 * 2**20, least=1)
 # Unclaimed uploads younger than this are never swept: a slow client may still be about to name its key.
-BLOB_UNCLAIMED_HOURS = env.int("BLOB_UNCLAIMED_HOURS", default=24)
+BLOB_UNCLAIMED_HOURS = number("BLOB_UNCLAIMED_HOURS", 24, least=1)
 
 # --- Jobs ---------------------------------------------------------------------------------------------------
 # So long after its worker died is a job taken up again.
-JOB_LEASE_SECONDS = env.float("JOB_LEASE_SECONDS", default=15.0)
-EXPORT_KEPT_HOURS = env.int("EXPORT_KEPT_HOURS", default=168)
-SOFT_DELETED_KEPT_DAYS = env.int("SOFT_DELETED_KEPT_DAYS", default=30)
+JOB_LEASE_SECONDS = number("JOB_LEASE_SECONDS", 15.0, least=0.1)
+EXPORT_KEPT_HOURS = number("EXPORT_KEPT_HOURS", 168, least=1)
+SOFT_DELETED_KEPT_DAYS = number("SOFT_DELETED_KEPT_DAYS", 30, least=0)
 # A dry run's list can be read, and run, for so long.
-RETENTION_PREVIEW_KEPT_HOURS = env.int("RETENTION_PREVIEW_KEPT_HOURS", default=168)
+RETENTION_PREVIEW_KEPT_HOURS = number("RETENTION_PREVIEW_KEPT_HOURS", 168, least=1)
 
 # --- The audit log ------------------------------------------------------------------------------------------
 # Without the variable a key is made at random and kept beside the data, when the sealer first needs it.
@@ -296,11 +313,11 @@ AUDIT_HEAD_FILE = env.str("AUDIT_HEAD_FILE", default="")
 
 # --- Search by embedding ------------------------------------------------------------------------------------
 # Embeddings of a model that are worth a vector index; fewer are searched exactly.
-VECTOR_INDEX_ROWS = env.int("VECTOR_INDEX_ROWS", default=10_000)
+VECTOR_INDEX_ROWS = number("VECTOR_INDEX_ROWS", 10_000, least=0)
 
 # --- Counts, histograms and neighbours ----------------------------------------------------------------------
 # Of each web process: for the columns of segments and the codes of embeddings.
-COLUMN_CACHE_MB = env.int("COLUMN_CACHE_MB", default=512)
+COLUMN_CACHE_MB = number("COLUMN_CACHE_MB", 512, least=0)
 
 # --- The API ------------------------------------------------------------------------------------------------
 API_BODY_MAXIMUM_BYTES = 2 * 2**20  # a filter, a policy, one inference without its embedding

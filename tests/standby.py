@@ -73,6 +73,20 @@ class Standby:
             self.process.wait()
             self.process = None
 
+    def freeze(self) -> None:
+        """It takes connections and says nothing, as when its machine hangs."""
+        self._signal_all(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: int) -> None:
+        if self.process is not None:
+            main = self.process.pid
+            children = Path(f"/proc/{main}/task/{main}/children").read_text().split()
+            for pid in (main, *map(int, children)):
+                os.kill(pid, number)
+
     def remove(self) -> None:
         self.kill()
         shutil.rmtree(self.directory, ignore_errors=True)

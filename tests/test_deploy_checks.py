@@ -73,6 +73,34 @@ def test_what_lacks_is_named(production: Any, setting: str, value: Any, code: st
     assert found() == [f"inference_store.{code}"]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("SOFT_DELETED_KEPT_DAYS", "-1", "SOFT_DELETED_KEPT_DAYS is '-1': set a whole number, 0 or more"),
+        ("LOGIN_FAILURES", "0", "LOGIN_FAILURES is '0': set a whole number, 1 or more"),
+        ("STATEMENT_TIMEOUT_MS", "soon", "STATEMENT_TIMEOUT_MS is 'soon': set a whole number"),
+        ("DATABASE_POOL_SIZE", "2.5", "DATABASE_POOL_SIZE is '2.5': set a whole number, 1 or more"),
+        ("JOB_LEASE_SECONDS", "nan", "JOB_LEASE_SECONDS is 'nan': set a number, 0.1 or more"),
+    ],
+)
+def test_a_number_that_makes_no_sense_starts_nothing(
+    tmp_path: Path, name: str, value: str, said: str
+) -> None:
+    environment = os.environ | {"INFERENCE_STORE_HOME": str(tmp_path), name: value}
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check"], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert said in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", ["missing/head", "", "head"])
+def test_the_audit_logs_head_can_be_written(settings: Any, tmp_path: Path, name: str) -> None:
+    settings.AUDIT_HEAD_FILE = str(tmp_path / name)
+    found = [each.id for each in checks.writable_audit_head()]
+    assert found == ([] if name == "head" else ["inference_store.E023"])
+
+
 SHOW = """
 from django.conf import settings
 for name in ("SESSION_COOKIE_NAME", "CSRF_COOKIE_NAME", "SECURE_HSTS_SECONDS", "SECURE_SSL_REDIRECT"):

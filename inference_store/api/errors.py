@@ -141,7 +141,9 @@ def of_exception(error: Exception) -> Refusal | None:
         return of_database(error)
     if isinstance(error, UnreadablePostError | BadRequest | SuspiciousOperation):
         return Refusal(400, "invalid", "The request can't be read: check its address, headers and body.")
-    if isinstance(error, blobs.UnavailableError):
+    if isinstance(error, blobs.UnavailableError) or (
+        isinstance(error, OSError) and error.errno in blobs.REFUSED_BY_DISK
+    ):
         return Refusal(503, "blob_store_unavailable", BLOBS_AWAY)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Refusal(507, "storage_full", "The store's disk is full: nothing was stored.")

@@ -27,6 +27,7 @@ from inference_store.blobs.signing import verify
 
 __all__ = [
     "PIECE_BYTES",
+    "REFUSED_BY_DISK",
     "AnyDraft",
     "Description",
     "Draft",
@@ -53,6 +54,8 @@ __all__ = [
     "verify",
 ]
 
+REFUSED_BY_DISK = local.DISK
+"""Numbers of errors by which a disk refuses, though it is not full."""
 AnyDraft = local.Draft | s3_drafts.Draft
 
 

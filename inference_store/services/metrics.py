@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 from django.db.models import Count, Max, Min, Q
 from django.db.models.functions import Now
 from kombu.exceptions import ChannelError
@@ -29,9 +29,18 @@ class Store(Collector):
     """All figures, asked when they are collected."""
 
     def collect(self) -> Iterator[Metric]:
-        yield from _jobs()
+        parts = readiness.kept.look().parts
+        yield _parts(parts)
+        if parts.get("database") == readiness.OK:
+            try:
+                yield from self._of_the_database()
+            except (OperationalError, InterfaceError):
+                # It went away since it was last looked at.
+                logger.warning("The database can't be asked for figures.", exc_info=True)
         yield from _queue()
-        yield _parts()
+
+    def _of_the_database(self) -> Iterator[Metric]:
+        yield from _jobs()
         yield _gauge(
             "retention_overdue_seconds", "How long the most overdue policy waits to run.", _overdue()
         )
@@ -103,9 +112,9 @@ def _queue() -> Iterator[Metric]:
     yield _gauge("queue_messages", "Messages that wait for a worker.", waiting)
 
 
-def _parts() -> Metric:
+def _parts(parts: dict[str, str]) -> Metric:
     ready = GaugeMetricFamily("inference_store_ready", "1 where the part is there.", labels=["part"])
-    for part, said in readiness.kept.look().parts.items():
+    for part, said in parts.items():
         ready.add_metric([part], float(said == readiness.OK))
     return ready
 

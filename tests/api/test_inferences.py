@@ -1,5 +1,6 @@
 """Inferences over REST: one, pages, counts, deletion, protection."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,6 +120,16 @@ def test_get_with_presign(cast: Cast, detector: RegisteredModel) -> None:
     page = cast.carol.post("models/detector/search", {"presign": True}).json()
     assert page["inferences"][0]["presigned_url"].startswith("http://testserver/api/")
     assert cast.carol.get(f"{ONE}/i-1?presign=maybe").status_code == 400
+
+
+def test_a_disk_that_refuses_is_a_503(
+    cast: Cast, detector: RegisteredModel, settings: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    url = _local(cast.bob.post("models/detector/uploads/data").json()["data_presigned_url"])
+    settings.BLOB_ROOT = tmp_path / "file" / "blobs"
+    answer = cast.nobody.put(url, b"input")
+    assert (answer.status_code, answer.json()["code"]) == (503, "blob_store_unavailable")
 
 
 def test_presigned_urls_start_with_the_public_url(

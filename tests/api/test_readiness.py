@@ -109,10 +109,13 @@ def test_without_a_database_the_process_lives_and_is_not_ready(
         web.ready()
         assert httpx.get(f"{web.url}/healthz", timeout=10).json() == {"status": "ok"}
         answer = httpx.get(f"{web.url}/readyz", timeout=10, cookies={"sessionid": "anything"})
+        figures = httpx.get(f"{web.url}/metrics", timeout=10)
     finally:
         web.kill()
     assert answer.status_code == 503
     assert answer.json()["parts"]["database"] != "ok"
     assert answer.json()["parts"]["cache"] == "ok"
+    assert figures.status_code == 200
+    assert 'inference_store_ready{part="database"} 0.0' in figures.text
     for secret in ("secret", "somebody", str(port)):
         assert secret not in answer.text

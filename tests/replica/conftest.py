@@ -26,6 +26,7 @@ def standby(transactional_db: None, running_standby: Standby) -> Iterator[Standb
     """A replica that has all there is."""
     running_standby.catch_up()
     yield running_standby
+    running_standby.thaw()
     if running_standby.process is None:
         running_standby.start()
     running_standby.resume()
