@@ -42,6 +42,8 @@ ASKED_SECONDS = 2.0
 """Of how far it is; a replica that hangs, its connections open, would say nothing for ever."""
 SPARE_SECONDS = 2.0
 """That a read may take beyond the time limit of a statement."""
+UNLIMITED_MS = 3_600_000
+"""The time limit of a statement where there is none."""
 KEPT_SECONDS = 600
 """Longer than any lag that a replica may have: older positions are forgotten."""
 EVERYBODY = 0
@@ -147,7 +149,8 @@ def read(ask: Callable[[], T], *, fresh: bool = False) -> T:
     if fresh or connections[DEFAULT_DB_ALIAS].in_atomic_block or not _may_serve():
         return ask()
     try:
-        with _hung_up_after(settings.STATEMENT_TIMEOUT_MS / 1_000 + SPARE_SECONDS), _in_its_place():
+        limit = (settings.STATEMENT_TIMEOUT_MS or UNLIMITED_MS) / 1_000
+        with _hung_up_after(limit + SPARE_SECONDS), _in_its_place():
             answer = ask()
     except (Http404, Refusal) as refusal:
         # Somebody else may have just made it, and told this caller.

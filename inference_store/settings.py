@@ -107,7 +107,7 @@ TEMPLATES = [
 
 # --- The database and the broker ----------------------------------------------------------------------------
 # Ours is an upper bound for one request's queries; jobs lift it for their own session.
-STATEMENT_TIMEOUT_MS = number("STATEMENT_TIMEOUT_MS", 30_000, least=1)
+STATEMENT_TIMEOUT_MS = number("STATEMENT_TIMEOUT_MS", 30_000, least=0)
 DATABASE_URL = env.str("DATABASE_URL", default="")
 DATABASES = {"default": env.db_url_config(DATABASE_URL or home.database_url())}
 DATABASES["default"].setdefault("OPTIONS", {})

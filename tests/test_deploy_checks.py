@@ -79,6 +79,7 @@ def test_what_lacks_is_named(production: Any, setting: str, value: Any, code: st
         ("SOFT_DELETED_KEPT_DAYS", "-1", "SOFT_DELETED_KEPT_DAYS is '-1': set a whole number, 0 or more"),
         ("LOGIN_FAILURES", "0", "LOGIN_FAILURES is '0': set a whole number, 1 or more"),
         ("STATEMENT_TIMEOUT_MS", "soon", "STATEMENT_TIMEOUT_MS is 'soon': set a whole number"),
+        ("STATEMENT_TIMEOUT_MS", "-1", "STATEMENT_TIMEOUT_MS is '-1': set a whole number, 0 or more"),
         ("DATABASE_POOL_SIZE", "2.5", "DATABASE_POOL_SIZE is '2.5': set a whole number, 1 or more"),
         ("JOB_LEASE_SECONDS", "nan", "JOB_LEASE_SECONDS is 'nan': set a number, 0.1 or more"),
     ],
