@@ -38,9 +38,9 @@ def series(label: str, colours: LabelColours) -> int:
 
 
 @register.filter
-def similar_query(inference_id: str) -> str:
-    """The query string of what is like that inference."""
-    return urlencode({"similar_to": inference_id})
+def similar_query(inference_id: str, within: str) -> str:
+    """The query string of what is like that inference, within a filter."""
+    return "&".join(filter(None, [within, urlencode({"similar_to": inference_id})]))
 
 
 @register.filter
