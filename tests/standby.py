@@ -28,6 +28,7 @@ class Standby:
         home.make_private_directory(self.directory, self.account)
         self.data, self.log = self.directory / "data", home.logs() / "standby.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.frozen: list[int] = []
         primary = str(home.postgres_socket_directory())
         copy = ["--pgdata", self.data, "-h", primary, "-U", "postgres", "--wal-method=stream", "--no-sync"]
         subprocess.run(
@@ -69,23 +70,26 @@ class Standby:
     def kill(self) -> None:
         """At once, with every connection."""
         if self.process is not None:
+            self.thaw()
             self.process.send_signal(signal.SIGQUIT)
             self.process.wait()
             self.process = None
 
     def freeze(self) -> None:
         """It takes connections and says nothing, as when its machine hangs."""
-        self._signal_all(signal.SIGSTOP)
+        assert self.process is not None
+        main = self.process.pid
+        os.kill(main, signal.SIGSTOP)
+        wait_until(lambda: ") T " in Path(f"/proc/{main}/stat").read_text(), "the postmaster stands still")
+        # who stands still neither begins children nor buries them, so that none of these is missing or gone
+        children = [int(pid) for pid in Path(f"/proc/{main}/task/{main}/children").read_text().split()]
+        for pid in children:
+            os.kill(pid, signal.SIGSTOP)
+        self.frozen = [*children, main]
 
     def thaw(self) -> None:
-        self._signal_all(signal.SIGCONT)
-
-    def _signal_all(self, number: int) -> None:
-        if self.process is not None:
-            main = self.process.pid
-            children = Path(f"/proc/{main}/task/{main}/children").read_text().split()
-            for pid in (main, *map(int, children)):
-                os.kill(pid, number)
+        while self.frozen:
+            os.kill(self.frozen.pop(0), signal.SIGCONT)
 
     def remove(self) -> None:
         self.kill()
