@@ -39,6 +39,26 @@ def writable_audit_head(
     ]
 
 
+@checks.register("inference_store")
+def usable_map_tiles(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """Where maps get their tiles: else they would be grey without a word."""
+    tiles = settings.MAP_TILES_URL
+    whole = tiles.startswith(("https://", "http://", "/")) and all(
+        each in tiles for each in ("{z}", "{x}", "{y}")
+    )
+    if whole or not tiles:
+        return []
+    return [
+        checks.Error(
+            "MAP_TILES_URL is no address of tiles.",
+            hint="Write it with {z}, {x} and {y}, for example https://tiles.example.org/{z}/{x}/{y}.png.",
+            id="inference_store.E024",
+        )
+    ]
+
+
 @checks.register("inference_store", checks.Tags.security)
 def safe_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
     """Settings that are unsafe wherever they are found."""
@@ -59,14 +79,6 @@ def safe_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any)
                 "AUDIT_KEY is short, so that seals of the audit log could be made by guessing it.",
                 hint="Leave it unset (one is made and kept beside the data) or set 50 random characters.",
                 id="inference_store.E010",
-            )
-        )
-    if settings.AUDIT_DAYS < 0:
-        found.append(
-            checks.Error(
-                "AUDIT_DAYS is negative.",
-                hint="Set so many days as the audit log is to be kept, or 0 to keep it for ever.",
-                id="inference_store.E019",
             )
         )
     if settings.REPLICA_LAG_SECONDS > LONGEST_LAG_SECONDS:

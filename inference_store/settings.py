@@ -6,38 +6,19 @@ origins, secure cookies and HSTS follow from it. `docs/settings.md` lists every 
 
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import urlsplit
-
-import environ
-from django.core.exceptions import ImproperlyConfigured
 
 from inference_store import logs
 from inference_store.embedded import home
+from inference_store.variables import choice, env, flag, number
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
-Number = TypeVar("Number", int, float)
-
-
-def number(name: str, default: Number, *, least: Number) -> Number:
-    """That variable, whole where its default is; nothing starts with another."""
-    kind = "a whole number" if isinstance(default, int) else "a number"
-    try:
-        found = type(default)(env.str(name, default=str(default)))
-    except ValueError:
-        found = least - 1
-    if not found >= least:
-        given = env.str(name)
-        raise ImproperlyConfigured(f"{name} is {given!r}: set {kind}, {least} or more, or leave it unset.")
-    return found
-
 
 # --- Where it is reached ------------------------------------------------------------------------------------
 PUBLIC_URL = env.str("PUBLIC_URL", default="")
 _public = urlsplit(PUBLIC_URL)
 LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
-DEBUG = env.bool("DEBUG", default=False)
+DEBUG = flag("DEBUG", False)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[_public.hostname or ""] if PUBLIC_URL else LOOPBACK_HOSTS)
 # There is no default key: without the variable one is made at random and kept beside the data.
 SECRET_KEY = env.str("SECRET_KEY", default="") or home.secret_key()
@@ -118,7 +99,7 @@ DATABASES["default"]["OPTIONS"] |= {
     "-c client_connection_check_interval=2s",
     "application_name": "inference-store",
     # From its second use on, a statement of inference_store/statements.py is prepared.
-    "prepare_threshold": 1 if env.bool("DATABASE_PREPARE", default=True) else None,
+    "prepare_threshold": 1 if flag("DATABASE_PREPARE", True) else None,
 }
 # It tries pooled connections before use.
 DATABASES["default"]["ENGINE"] = "inference_store.postgresql"
@@ -216,11 +197,11 @@ OIDC_LOGOUT_ENDPOINT = env.str("OIDC_LOGOUT_ENDPOINT", default="")
 OIDC_EMAIL_DOMAINS = env.list("OIDC_EMAIL_DOMAINS", default=[])
 OIDC_GROUPS_CLAIM = env.str("OIDC_GROUPS_CLAIM", default="groups")
 OIDC_ROLES = env.str("OIDC_ROLES", default="{}")
-OIDC_CREATE_USERS = env.bool("OIDC_CREATE_USERS", default=True)
-OIDC_LINK_EMAILS = env.bool("OIDC_LINK_EMAILS", default=False)
+OIDC_CREATE_USERS = flag("OIDC_CREATE_USERS", True)
+OIDC_LINK_EMAILS = flag("OIDC_LINK_EMAILS", False)
 OIDC_SESSION_HOURS = number("OIDC_SESSION_HOURS", 12, least=1)
-OIDC_LOGOUT = env.bool("OIDC_LOGOUT", default=False)
-PASSWORD_LOGIN = env.bool("PASSWORD_LOGIN", default=True)
+OIDC_LOGOUT = flag("OIDC_LOGOUT", False)
+PASSWORD_LOGIN = flag("PASSWORD_LOGIN", True)
 if OIDC_ISSUER:
     AUTHENTICATION_BACKENDS.append("inference_store.openid.backend.Backend")
 if not PASSWORD_LOGIN:
@@ -271,7 +252,7 @@ TOKEN_MAXIMUM_DAYS = number("TOKEN_MAXIMUM_DAYS", 0, least=0)
 # More wrong tokens from one address within so many seconds are answered with 429; 0: never.
 TOKEN_FAILURES = number("TOKEN_FAILURES", 20, least=0)
 TOKEN_THROTTLED_SECONDS = number("TOKEN_THROTTLED_SECONDS", 60, least=1)
-EVERYBODY_CREATES_PROJECTS = env.bool("EVERYBODY_CREATES_PROJECTS", default=False)
+EVERYBODY_CREATES_PROJECTS = flag("EVERYBODY_CREATES_PROJECTS", False)
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 # Where the processes of this machine count; on a disk of its own, or in its memory.
 COUNTERS_ROOT = Path(env.str("COUNTERS_ROOT", default="") or home.directory() / "counters")
@@ -285,7 +266,7 @@ BLOB_STORE = env.str("BLOB_STORE", default="")
 S3_ENDPOINT_URL = env.str("S3_ENDPOINT_URL", default="")
 S3_PUBLIC_ENDPOINT_URL = env.str("S3_PUBLIC_ENDPOINT_URL", default="")
 S3_REGION = env.str("S3_REGION", default="us-east-1")
-S3_ADDRESSING = env.str("S3_ADDRESSING", default="auto")
+S3_ADDRESSING = choice("S3_ADDRESSING", "auto", "path", "virtual")
 S3_TIMEOUT_SECONDS = number("S3_TIMEOUT_SECONDS", 6.0, least=0.1)
 S3_ACCESS_KEY_ID = env.str("S3_ACCESS_KEY_ID", default="")
 S3_SECRET_ACCESS_KEY = env.str("S3_SECRET_ACCESS_KEY", default="")
@@ -307,7 +288,7 @@ RETENTION_PREVIEW_KEPT_HOURS = number("RETENTION_PREVIEW_KEPT_HOURS", 168, least
 AUDIT_KEY = env.str("AUDIT_KEY", default="")
 AUDIT_KEY_FALLBACKS = env.list("AUDIT_KEY_FALLBACKS", default=[])
 # The log is kept for so many days; 0 is for ever.
-AUDIT_DAYS = env.int("AUDIT_DAYS", default=0)
+AUDIT_DAYS = number("AUDIT_DAYS", 0, least=0)
 # A file outside the database that holds the newest seal: what a cut end of the log is found out by.
 AUDIT_HEAD_FILE = env.str("AUDIT_HEAD_FILE", default="")
 
@@ -373,10 +354,10 @@ LEAFLET_CONFIG = {"TILES": [], "RESET_VIEW": False, "ATTRIBUTION_PREFIX": ""}
 SENTRY_DSN = env.str("SENTRY_DSN", default="")
 SENTRY_ENVIRONMENT = env.str("SENTRY_ENVIRONMENT", default="production")
 SENTRY_RELEASE = env.str("SENTRY_RELEASE", default="")
-LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
+LOG_LEVEL = choice("LOG_LEVEL", "INFO", "DEBUG", "WARNING", "ERROR", "CRITICAL")
 # "json": one object a line, for what collects logs; "line": for people.
-LOG_FORMAT = env.str("LOG_FORMAT", default="line")
-LOG_REQUESTS = env.bool("LOG_REQUESTS", default=LOG_FORMAT == "json")
+LOG_FORMAT = choice("LOG_FORMAT", "line", "json")
+LOG_REQUESTS = flag("LOG_REQUESTS", LOG_FORMAT == "json")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -18,6 +18,7 @@ FLOORS = [
         "inference_store.sentry",
         "inference_store.sessions",
         "inference_store.settings",
+        "inference_store.variables",
         "inference_store.statements",
         "inference_store.postgresql",
     ],
