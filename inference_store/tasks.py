@@ -1,10 +1,9 @@
 """Celery's door: each task calls a service."""
 
-from uuid import UUID
-
 from celery import shared_task
 
 from inference_store import replica
+from inference_store.models import Export, RetentionTask
 from inference_store.services import (
     audit_pruning,
     exporting,
@@ -23,10 +22,24 @@ from inference_store.services import (
     vector_indexes,
 )
 
+RUNS = {Export: exporting.run, RetentionTask: retention_runs.run}
+
 
 @shared_task(name="inference_store.run_export")
 def run_export(pk: str) -> None:
-    exporting.run(UUID(pk))
+    _take_turn()
+
+
+@shared_task(name="inference_store.run_retention")
+def run_retention(pk: str) -> None:
+    _take_turn()
+
+
+def _take_turn() -> None:
+    """By whichever job's message: what it names may not be what has waited longest."""
+    job = jobs.whose_turn()
+    if job is not None:
+        RUNS[type(job)](job.pk)
 
 
 @shared_task(name="inference_store.resume_jobs")
@@ -37,11 +50,6 @@ def resume_jobs() -> int:
 @shared_task(name="inference_store.expire_archives")
 def expire_archives() -> int:
     return exports.expire_archives()
-
-
-@shared_task(name="inference_store.run_retention")
-def run_retention(pk: str) -> None:
-    retention_runs.run(UUID(pk))
 
 
 @shared_task(name="inference_store.schedule_retention")

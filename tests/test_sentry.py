@@ -168,13 +168,13 @@ def test_faults_of_workers(cast: Cast, service: Service, tmp_path: Path) -> None
     try:
         worker.ready()
         with calling.serving(calling.Calling("asked-by-bob", "api", username="bob")):
-            app.send_task("inference_store.run_export", [f"{PLANTED}-no-uuid"])
+            app.send_task("inference_store.run_export", [PLANTED, "more than it takes"])
         event = service.of("asked-by-bob")
     finally:
         worker.kill()
     assert event["tags"] == {"request_id": "asked-by-bob", "door": "job"}
     assert event["transaction"] == "inference_store.run_export"
-    assert types(event)[-1] == "ValueError"
+    assert types(event)[-1] == "TypeError"
     nothing_told(service, cast)
 
 

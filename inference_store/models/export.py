@@ -32,6 +32,8 @@ class Export(Job):
             models.Index("registered_model", "created_at", "id", name="export_page"),
             # What a worker should be at, asked for every few seconds.
             models.Index("created_at", name="export_active", condition=models.Q(state__in=ACTIVE_STATES)),
+            # When whoever started it last had a turn.
+            models.Index("started_by", "turn_at", name="export_turns"),
             # What has an archive that will expire.
             models.Index("expires_at", name="export_archive", condition=models.Q(archive_key__isnull=False)),
         ]

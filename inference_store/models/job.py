@@ -37,7 +37,8 @@ class Job(models.Model):
     """Work that outlives a request. All its times are by the database's clock.
 
     `claim` names the worker that is at it until `claimed_until`; a worker whose claim has passed to
-    another can write nothing more. `attempts` counts claims since it last got on.
+    another can write nothing more. `attempts` counts claims since it last got on, `turn_at` says when it
+    last came to its turn.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
@@ -61,6 +62,7 @@ class Job(models.Model):
     finished_at = models.DateTimeField(null=True)
     stop_requested_at = models.DateTimeField(null=True)
     sent_at = models.DateTimeField(null=True)
+    turn_at = models.DateTimeField(null=True, editable=False)
     claim = models.UUIDField(null=True)
     claimed_until = models.DateTimeField(null=True)
     attempts = models.PositiveSmallIntegerField(default=0)

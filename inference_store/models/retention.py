@@ -116,6 +116,8 @@ class RetentionTask(Job):
         indexes = [
             models.Index("registered_model", "created_at", "id", name="retention_page"),
             models.Index("created_at", name="retention_active", condition=Q(state__in=ACTIVE_STATES)),
+            # When whoever started it last had a turn.
+            models.Index("started_by", "turn_at", name="retention_turns"),
         ]
 
 

@@ -1,4 +1,6 @@
-"""Jobs are handed to workers, claimed by one at a time, and taken up again when a worker died.
+"""Jobs are handed to workers in turns, claimed by one at a time, and taken up again when a worker died.
+
+A message says that there is work, not which: the worker that takes it asks whose turn it is.
 
 The claim is a fence: each step of a job ends in a transaction that holds the job's row and checks the claim,
 so a worker that lost it (because it hung, or its machine slept) can write nothing more.
@@ -10,12 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import close_old_connections, connection, connections, transaction
-from django.db.models import F, Q
+from django.db.models import F, Max, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce, Now
 from kombu.exceptions import OperationalError as BrokerError
 
@@ -39,6 +42,8 @@ STOPPED: dict[type[Job], tuple[AuditAction, str]] = {
     Export: (AuditAction.EXPORT_STOP, "export"),
     RetentionTask: (AuditAction.TASK_STOP, "task"),
 }
+PRIORITY = 9
+"""The last (0 is the first): what is short goes before jobs, or it would wait for all that are queued."""
 SLICE_SECONDS = 20.0
 """A job works so long at a stretch, then queues again: a long one holds up no short one."""
 RESEND_SECONDS = 60.0
@@ -66,7 +71,7 @@ def send(job: Job) -> None:
 def _send(kind: type[Job], pk: UUID, request_id: str) -> None:
     try:
         headers = {calling.TASK_HEADER: request_id}
-        app.send_task(TASK_NAMES[kind], args=[str(pk)], retry=False, headers=headers)
+        app.send_task(TASK_NAMES[kind], args=[str(pk)], retry=False, headers=headers, priority=PRIORITY)
     except (BrokerError, OSError):
         # It stays pending, and the scheduler hands it out when the broker is back.
         logger.warning("The broker is away; job %s waits until it is back.", pk)
@@ -89,6 +94,34 @@ def resume() -> int:
             _send(kind, pk, request_id)
             sent += 1
     return sent
+
+
+# --- Taking turns -------------------------------------------------------------------------------------------
+def whose_turn() -> Job | None:
+    """The job for the next free worker, of whoever had a turn longest ago; None where none waits.
+
+    So whoever starts a hundred delays others by a turn at a time; exports and retention take turns likewise.
+    """
+    while True:
+        waiting = [job for job in map(_first_waiting, TASK_NAMES) if job is not None]
+        if not waiting:
+            return None
+        job: Job = min(waiting, key=lambda job: (_ago(job.had_turn_at), _ago(job.turn_at), job.created_at))
+        # Another worker that saw the same looks again.
+        if type(job).objects.filter(pk=job.pk, turn_at=job.turn_at).update(turn_at=Now()):
+            return job
+
+
+def _first_waiting(kind: type[Job]) -> Any:
+    same = kind.objects.filter(started_by=OuterRef("started_by")).order_by()
+    had_turn_at = same.values("started_by").annotate(last=Max("turn_at")).values("last")
+    free = kind.objects.active().unclaimed().annotate(had_turn_at=Subquery(had_turn_at))
+    first = F("had_turn_at").asc(nulls_first=True), F("turn_at").asc(nulls_first=True), "created_at"
+    return free.order_by(*first).only("turn_at", "created_at").first()
+
+
+def _ago(turn: datetime | None) -> datetime:
+    return turn or datetime.min.replace(tzinfo=UTC)
 
 
 # --- Working ------------------------------------------------------------------------------------------------
