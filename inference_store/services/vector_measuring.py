@@ -18,8 +18,9 @@ from inference_store.query.neighbours import DEPTHS, MARGIN
 SAMPLE_QUERIES = 24
 DRAWN = 0.25
 SPARE = 1.25
-LEAST_LISTS = 4
-"""Where the sample needs one or two lists, chance decides whether the next query needs three."""
+LEAST_LISTS, LEAST_ROWS = 4, 2_000
+"""Where the sample needs one or two lists, chance decides whether the next query needs three; and reading the
+lists of so many rows costs a fraction of a millisecond, however few the sample needs of a small index."""
 WANTED_RECALL, RECALL_OF_EACH = 0.995, 0.95
 BEYOND = 2
 """With 1, one or two of a hundred ordinary queries read all lists: 24 say little of the next one's."""
@@ -49,7 +50,8 @@ def measured(index: VectorIndex, model: RegisteredModel) -> tuple[list[Probes], 
         if _mean(shares) < WANTED_RECALL:
             break
         far = _far(index, queries, [distances[: _relied_on(depth)][-1] for distances in exact], shares)
-        enough = max(LEAST_LISTS, math.ceil(probes * SPARE))
+        least = max(LEAST_LISTS, math.ceil(LEAST_ROWS * index.lists / index.row_count))
+        enough = max(least, math.ceil(probes * SPARE))
         found.append((depth, min(index.lists, enough), *far))
     return found, recall
 
