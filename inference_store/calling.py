@@ -11,7 +11,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase, UnreadablePostError
 
 API, PAGE, ADMIN, COMMAND, JOB = "api", "page", "admin", "command", "job"
 """The doors."""
@@ -139,6 +139,9 @@ def identify_session(answer: Answer) -> Answer:
         # Without the cookie nobody is logged in, and nothing need be read.
         reads_session = door(request.path_info) != API and request.path_info not in PROBES
         if reads_session and settings.SESSION_COOKIE_NAME in request.COOKIES:
+            # A form may come slowly: who sends it is looked up when it is here. Broken ones go on.
+            with suppress(UnreadablePostError):
+                request.POST.keys()
             identify(request.user)
         return answer(request)
 

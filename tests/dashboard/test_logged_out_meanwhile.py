@@ -1,10 +1,12 @@
 """Whoever was logged out while a page was open is told so, and comes back to that page."""
 
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
+from django.test.client import FakePayload
 
-from tests.dashboard.conftest import store_seen
+from inference_store.models import Role, User
+from tests.dashboard.conftest import make_member, store_seen
 
 PAGE = "/models/detector/?label=owl"
 FORMS = [
@@ -52,6 +54,33 @@ def test_an_address_that_takes_forms_says_so(address, page, detector):
     assert b"only takes what a form sends" in response.content
     led = b'href="/models/detector/"' if address.startswith("/models/") else b'href="/"'
     assert led in response.content
+
+
+class Slow(FakePayload):
+    """A form; something happens while it comes."""
+
+    def __init__(self, content, happens):
+        super().__init__(content)
+        self.happens = happens
+
+    def read(self, *size):
+        self.happens()
+        return super().read(*size)
+
+
+def test_who_loses_the_account_while_a_form_comes_does_nothing(client, detector):
+    store_seen(detector, "i")
+    client.force_login(make_member(detector, "a-editor", Role.EDITOR))
+    form = urlencode({"id": "i", "typed": "1"}).encode()
+
+    def deactivate():
+        User.objects.filter(pk=client.session["_auth_user_id"]).update(is_active=False)
+
+    sent = {"CONTENT_TYPE": "application/x-www-form-urlencoded", "CONTENT_LENGTH": str(len(form))}
+    response = client.generic("POST", FORMS[1], **sent, **{"wsgi.input": Slow(form, deactivate)})
+    assert response.status_code == 302
+    assert response["Location"].startswith("/login/")
+    assert detector.inferences.count() == 1
 
 
 def test_the_api_answers_as_ever(client, db):
