@@ -12,6 +12,7 @@ from uuid import UUID
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, models, transaction
+from django.db.backends.utils import CursorWrapper
 from django.db.models import F, QuerySet
 
 from inference_store.contract.enums import AuditAction
@@ -20,7 +21,7 @@ from inference_store.models.inference import SLOTS
 from inference_store.models.job import hence
 from inference_store.query.conditions import EqualsAny
 from inference_store.services import audit
-from inference_store.services.slots import FilledSlots
+from inference_store.services.slots import FilledSlots, parsed
 
 RESTORED_AT_ONCE = 500
 PURGED_AT_ONCE = 2_000
@@ -39,12 +40,16 @@ KEEP = """
       left join inference_store_embedding embedding on embedding.inference_id = inference.id
      where inference.id = any(%(keys)s)
 """
+METADATA = """
+    select id, row ->> 'metadata' from inference_store_softdeletedinference where id = any(%s)
+"""
 RESTORE_ROWS = """
     insert into inference_store_inference ({columns})
     select {values}
-      from inference_store_softdeletedinference kept,
-           jsonb_populate_record(null::inference_store_inference, %(defaults)s::jsonb || kept.row) held
-     where kept.id = any(%(keys)s)
+      from unnest(%(keys)s::bigint[], %(slots)s::jsonb[]) filled(key, slots)
+      join inference_store_softdeletedinference kept on kept.id = filled.key,
+           jsonb_populate_record(null::inference_store_inference,
+                                 %(defaults)s::jsonb || kept.row || filled.slots) held
      order by kept.inference_id
     on conflict (registered_model_id, inference_id) do nothing
     returning id
@@ -166,9 +171,7 @@ def _restore_some(
     # Locked, as a purge may be on its way to them.
     locked = SoftDeletedInference.objects.filter(pk__in=[key for key, _ in chosen]).select_for_update()
     ids = dict(locked.order_by("pk").values_list("id", "inference_id"))
-    slots = FilledSlots(model)
-    restored = _insert(list(ids))
-    slots.write(restored)
+    restored = _insert(list(ids), FilledSlots(model))
     SoftDeletedInference.objects.filter(pk__in=restored).delete()
     back = [ids[key] for key, _ in chosen if key in restored]
     if back:
@@ -178,10 +181,15 @@ def _restore_some(
     return chosen[-1][1]
 
 
-def _insert(keys: list[int]) -> set[int]:
-    """Those of the keys that are live again: not those whose id is stored."""
+def _insert(keys: list[int], slots: FilledSlots) -> set[int]:
+    """Those of the keys that are live again: not those whose id is stored.
+
+    Rows come with their slots, as ingest's do, so that both lock what they count in one order.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(_restoring(RESTORE_ROWS, Inference), {"keys": keys, "defaults": _defaults(Inference)})
+        rows: dict[str, Any] = {"defaults": _defaults(Inference)}
+        rows["keys"], rows["slots"] = _filled(cursor, keys, slots)
+        cursor.execute(_restoring(RESTORE_ROWS, Inference), rows)
         restored = [key for (key,) in cursor.fetchall()]
         given: dict[str, Any] = {"keys": restored, "defaults": _defaults(Entry)}
         cursor.execute(_restoring(RESTORE_ENTRIES, Entry), given)
@@ -190,6 +198,16 @@ def _insert(keys: list[int]) -> set[int]:
         cursor.execute(NOTE_RESTORED, {"keys": restored})
         cursor.execute(NOTE_UNCODED, {"keys": restored})
     return set(restored)
+
+
+def _filled(cursor: CursorWrapper, keys: list[int], slots: FilledSlots) -> tuple[list[int], list[str]]:
+    """The keys, and what each one's metadata puts in the slots, as JSON."""
+    cursor.execute(METADATA, [keys])
+    found = [(key, slots.values(parsed(text))) for key, text in cursor.fetchall()]
+    slots.finish()
+    texts = [(None if each is None else str(each) for each in values) for _, values in found]
+    rows = [json.dumps(dict(zip(slots.columns, each, strict=True))) for each in texts]
+    return [key for key, _ in found], rows
 
 
 def _restoring(statement: str, table: type[models.Model]) -> str:
