@@ -8,7 +8,7 @@ ROOT = Path(__file__).parent.parent
 
 def test_every_variable_is_documented() -> None:
     settings = (ROOT / "inference_store/settings.py").read_text()
-    read = set(re.findall(r'(?:env\.\w+|number)\(\s*"([A-Z_]+)"', settings))
+    read = set(re.findall(r'(?:env\.\w+|number|flag|choice)\(\s*"([A-Z_]+)"', settings))
     documented = set(re.findall(r"^\| `([A-Z_]+)`", (ROOT / "docs/settings.md").read_text(), re.MULTILINE))
     assert read
     assert read - documented == set()
